@@ -1,0 +1,20 @@
+// Addresses of links.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "nl/socket.hpp"
+#include "patu/types.hpp"
+
+namespace patu::nl {
+
+// Adds the address, or leaves it as it is (NLM_F_REPLACE). IPv6 addresses get IFA_F_NODAD, so that they can be used at
+// once; IPv4 ones get their broadcast address, except for /31 and /32.
+Request add_address(std::uint32_t ifindex, const InterfaceAddress& address);
+Request delete_address(std::uint32_t ifindex, const InterfaceAddress& address);
+
+// Addresses of a link, in the kernel's order, IPv6 link-local ones included. Errors: io, timed_out, protocol.
+Result<std::vector<InterfaceAddress>> list_addresses(Socket& socket, std::uint32_t ifindex);
+
+}  // namespace patu::nl
