@@ -1,0 +1,139 @@
+// Opening pins that are published, and checking that they are what the tables say.
+#include "bpf/instance.hpp"
+
+#include <bpf/bpf.h>
+#include <fcntl.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "base/try.hpp"
+#include "bpf/layout.hpp"
+#include "bpf/object.hpp"
+#include "bpf/pin.hpp"
+
+namespace patu::bpf {
+namespace {
+
+Result<UniqueFd> open_map(int directory_fd, const MapSpec& spec) {
+  PATU_TRY_LET(fd, open_pin(directory_fd, map_pin(spec)));
+  bpf_map_info info;
+  std::memset(&info, 0, sizeof info);  // its unnamed bits too
+  std::uint32_t size = sizeof info;
+  if (bpf_obj_get_info_by_fd(fd.get(), &info, &size) != 0)
+    return PATU_FAIL_ERRNO(std::string("inspect map ") + spec.name);
+  if (info.type != spec.type || info.key_size != spec.key_size || info.map_flags != spec.flags ||
+      info.value_size != spec.value_size)
+    return fail(Errc::version_mismatch, std::string("map ") + spec.name + " has not the shape of layout version " +
+                                            std::to_string(PATU_MAPS_VERSION) +
+                                            "; unload the instance with the patu that made it");
+  return std::move(fd);
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Instance>> Instance::adopt(int instance_fd, const std::string& path) {
+  std::shared_ptr<Instance> instance(new Instance);
+  instance->directory_ = path + "/" + kVersionDirectory;
+  PATU_TRY_LET(dir, open_directory(instance_fd, kVersionDirectory));
+  instance->dir_ = std::move(dir);
+  auto redirect = open_directory(instance->dir_.get(), kRedirectDirectory);
+  if (!redirect && redirect.error().code() != Errc::not_found) return fail(std::move(redirect.error()));
+  for (const MapSpec& spec : map_specs()) {
+    if (spec.component == Component::redirect && !redirect) continue;
+    const int from = spec.component == Component::redirect ? redirect->get() : instance->dir_.get();
+    PATU_TRY_LET(fd, open_map(from, spec), instance->directory_);
+    instance->maps_[static_cast<std::size_t>(spec.id)] = std::move(fd);
+  }
+  PATU_TRY_LET(meta, instance->meta(), instance->directory_);
+  if (meta.magic != PATU_MAGIC || meta.version != PATU_MAPS_VERSION)
+    return fail(Errc::version_mismatch,
+                instance->directory_ + ": meta is of layout version " + std::to_string(meta.version));
+  instance->features_ = meta.features;
+  return instance;
+}
+
+std::uint64_t Instance::pod_build() noexcept { return build_of(Component::pod); }
+
+Result<patu_meta> Instance::meta() const {
+  PATU_TRY_LET(value, (map<std::uint32_t, patu_meta>(MapId::meta).lookup(0)), "meta");
+  if (!value) return fail(Errc::protocol, "map meta has no element");
+  return *value;
+}
+
+Result<> Instance::put_meta(const patu_meta& meta) const {
+  PATU_TRY((map<std::uint32_t, patu_meta>(MapId::meta).put(0, meta)), "meta");
+  return {};
+}
+
+Result<patu_settings> Instance::settings() const {
+  PATU_TRY_LET(value, (map<std::uint32_t, patu_settings>(MapId::settings).lookup(0)), "settings");
+  if (!value) return fail(Errc::protocol, "map settings has no element");
+  return *value;
+}
+
+Result<> Instance::put_settings(const patu_settings& settings) const {
+  PATU_TRY((map<std::uint32_t, patu_settings>(MapId::settings).put(0, settings)), "settings");
+  return {};
+}
+
+Result<UniqueFd> Instance::program(ProgramId id) const {
+  const ProgramSpec& spec = program_specs()[static_cast<std::size_t>(id)];
+  return open_pin(dir_.get(), component_directory(spec.component) + program_pin(spec));
+}
+
+Result<UniqueFd> Instance::link(ProgramId id) const {
+  const ProgramSpec& spec = program_specs()[static_cast<std::size_t>(id)];
+  return open_pin(dir_.get(), component_directory(spec.component) + link_pin(spec));
+}
+
+Result<UniqueFd> Instance::open_chunk(std::uint32_t chunk) const { return open_pin(dir_.get(), chunk_pin(chunk)); }
+
+Result<UniqueFd> Instance::create_chunk(std::uint32_t chunk) const {
+  if (chunk >= PATU_CHUNKS) return fail(Errc::exhausted, "the table of backends is full");
+  auto fd = open_chunk(chunk);
+  if (!fd) {
+    if (fd.error().code() != Errc::not_found) return fail(std::move(fd.error()));
+    UniqueFd made(bpf_map_create(BPF_MAP_TYPE_ARRAY, "patu_slots", sizeof(std::uint32_t), sizeof(patu_slot),
+                                 PATU_CHUNK_SLOTS, nullptr));
+    if (!made) return PATU_FAIL_ERRNO("create " + chunk_pin(chunk));
+    PATU_TRY(pin(made.get(), dir_.get(), chunk_pin(chunk)));
+    fd = std::move(made);
+  }
+  // Also for one that was there: whoever made it may have been killed before this step.
+  PATU_TRY((map<std::uint32_t, int>(MapId::slots).put(chunk, fd->get())), "slots");
+  return std::move(*fd);
+}
+
+Result<FileLock> Instance::lock_services() const { return lock("locks/services"); }
+Result<FileLock> Instance::lock_ports() const { return lock("locks/ports"); }
+Result<FileLock> Instance::lock_shard(std::uint32_t shard) const { return lock(shard_lock(shard)); }
+
+std::string Instance::shard_lock(std::uint32_t shard) {
+  std::array<char, 16> name{};
+  std::snprintf(name.data(), name.size(), "locks/%02x", shard % kShards);
+  return name.data();
+}
+
+Result<FileLock> Instance::lock(const std::string& path) const {
+  UniqueFd fd(::openat(dir_.get(), path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd)
+    return PATU_FAIL_ERRNO("open " + directory_ + "/" + path +
+                           (errno == ENOENT ? " (was the instance unloaded?)" : ""));
+  PATU_TRY_LET(held, FileLock::acquire(std::move(fd)), "lock " + directory_ + "/" + path);
+  // An unload that held it meanwhile has removed what it guards.
+  if (!is_same_directory(dir_.get(), path, held.fd()))
+    return fail(Errc::not_found, "lock " + directory_ + "/" + path + ": the instance was unloaded");
+  return std::move(held);
+}
+
+Result<std::uint32_t> program_id(int program_fd) {
+  bpf_prog_info info;
+  std::memset(&info, 0, sizeof info);  // its unnamed bits too
+  std::uint32_t size = sizeof info;
+  if (bpf_obj_get_info_by_fd(program_fd, &info, &size) != 0) return PATU_FAIL_ERRNO("inspect program");
+  return info.id;
+}
+
+}  // namespace patu::bpf

@@ -1,0 +1,63 @@
+// Typed access to a BPF map through its descriptor: the bytes of key and value are the types of patu_maps.h.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <type_traits>
+#include <vector>
+
+#include "base/try.hpp"
+#include "patu/error.hpp"
+
+namespace patu::bpf {
+
+// Untyped, so that the templates below stay thin. Keys and values are the map's sizes.
+// A full hash says E2BIG, an array index out of range too; both become exhausted. An allocation that fails: out_of_memory.
+Result<bool> map_lookup(int map_fd, const void* key, void* value);                         // false: absent
+Result<> map_update(int map_fd, const void* key, const void* value, std::uint64_t flags);  // BPF_ANY, BPF_NOEXIST, …
+Result<bool> map_erase(int map_fd, const void* key);                                       // false: was absent
+// Whole map, in batches. `visit` sees each element at
+// least once if it is there all the time, and may see one twice.
+Result<> map_visit(int map_fd, std::size_t key_size, std::size_t value_size,
+                   const std::function<Result<>(const void* key, const void* value)>& visit);
+
+// Borrows the descriptor of a map that lives in an Instance.
+template <class Key, class Value>
+class Map final {
+  static_assert(std::is_trivially_copyable_v<Key> && std::is_trivially_copyable_v<Value>);
+
+ public:
+  explicit Map(int map_fd) noexcept : fd_(map_fd) {}
+
+  Result<std::optional<Value>> lookup(const Key& key) const {
+    Value value;
+    auto found = map_lookup(fd_, &key, &value);
+    if (!found) return fail(std::move(found.error()));
+    if (!*found) return std::optional<Value>{};
+    return std::optional<Value>{value};
+  }
+  // False if the key is there already: then nothing was written. Errors: exhausted, out_of_memory, io.
+  Result<bool> insert(const Key& key, const Value& value) const {
+    auto done = map_update(fd_, &key, &value, 1 /* BPF_NOEXIST */);
+    if (done) return true;
+    if (done.error().code() == Errc::already_exists) return false;
+    return fail(std::move(done.error()));
+  }
+  Result<> put(const Key& key, const Value& value) const { return map_update(fd_, &key, &value, 0); }
+  // True if it was there.
+  Result<bool> erase(const Key& key) const { return map_erase(fd_, &key); }
+
+  Result<> visit(const std::function<Result<>(const Key&, const Value&)>& visit) const {
+    return map_visit(fd_, sizeof(Key), sizeof(Value), [&](const void* key, const void* value) {
+      return visit(*static_cast<const Key*>(key), *static_cast<const Value*>(value));
+    });
+  }
+  int fd() const noexcept { return fd_; }
+
+ private:
+  int fd_;
+};
+
+}  // namespace patu::bpf
