@@ -1,0 +1,43 @@
+// A pod's entries in the map that the programs read.
+#include <cstring>
+
+#include "names.hpp"
+#include "network/node.hpp"
+
+namespace patu::network {
+
+std::vector<std::pair<patu_addr, patu_pod>> pod_entries(const Record& record, std::uint32_t ifindex,
+                                                        std::uint32_t bridge_ifindex) {
+  patu_pod pod{};
+  pod.netns_cookie = record.netns_cookie;
+  pod.ifindex = ifindex;
+  pod.bridge_ifindex = bridge_ifindex;
+  std::memcpy(pod.mac, record.mac.bytes().data(), sizeof pod.mac);
+  pod.flags = record.flags;
+  std::vector<std::pair<patu_addr, patu_pod>> entries;
+  if (record.v4) entries.emplace_back(address_key(*record.v4), pod);
+  if (record.v6) {
+    entries.emplace_back(address_key(*record.v6), pod);
+    // Link-local traffic is checked, never redirected.
+    pod.netns_cookie = 0;
+    entries.emplace_back(patu_link_local(ifindex, pod.mac), pod);
+  }
+  return entries;
+}
+
+Result<> put_entries(const Node& node, const Record& record, std::uint32_t ifindex, std::uint32_t bridge_ifindex) {
+  for (const auto& [key, pod] : pod_entries(record, ifindex, bridge_ifindex))
+    PATU_TRY(node.instance->pods().put(key, pod), "enter the pod into the map 'pods'");
+  return {};
+}
+
+Result<> erase_entries(const Node& node, const Record& record, std::uint32_t ifindex) {
+  const auto pods = node.instance->pods();
+  for (const auto& [key, unused] : pod_entries(record, ifindex, 0)) {
+    PATU_TRY_LET(pod, pods.lookup(key), "look the pod up in the map 'pods'");
+    if (pod && pod->ifindex == ifindex) PATU_TRY(pods.erase(key), "take the pod out of the map 'pods'");
+  }
+  return {};
+}
+
+}  // namespace patu::network
