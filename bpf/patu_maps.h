@@ -249,8 +249,13 @@ struct patu_stream {
 	__u64 connecting_task;  /* who is inside connect(2), and a hash of its registers there */
 	__u64 connecting_registers;
 	__u64 connecting_call;
+	__u64 writer;  /* the one task that has sent redirected messages, or PATU_STREAM_SEVERAL */
+	__u32 leaving; /* PATU_STREAM_*: why to go over to TCP as soon as no other task is handing a message over */
+	__u32 postponed;
 };
-PATU_LAYOUT(struct patu_stream, 176);
+PATU_LAYOUT(struct patu_stream, 192);
+
+#define PATU_STREAM_SEVERAL 1u
 
 #define PATU_STREAM_CONNECTING 0
 #define PATU_STREAM_REDIRECTED 1
@@ -267,6 +272,7 @@ PATU_LAYOUT(struct patu_stream, 176);
 
 #define PATU_STREAM_MAX_MESSAGES \
 	4096 /* that may wait at a peer; the kernel accounts their bytes, not their 1 KiB of record */
+#define PATU_STREAM_MAX_POSTPONED 8192  /* messages that are redirected after there is a reason not to */
 #define PATU_STREAM_MAX_UNDRAINED 65536 /* the same, even if the kernel lost messages for want of memory in between */
 
 /* excluded[bridge, port] */

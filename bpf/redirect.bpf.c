@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Two sockets of two pods of one bridge hand their bytes to each other, without packets, as long as that is invisible.
+/* Two sockets of two pods of one bridge hand their bytes to each other, without packets, as long as that is
+ * invisible.
  *
- * Each direction of a connection is a redirected prefix, then TCP, and never the other way round. The receiver reads its
- * redirect queue before its TCP queue, so that this order is the order of the bytes:
+ * Each direction of a connection is a redirected prefix, then TCP, and never the other way round. The receiver reads
+ * its redirect queue before its TCP queue, so that this order is the order of the bytes:
  *  - the first redirected byte goes out only while TCP has sent nothing in that direction (tcp_sock.write_seq);
  *  - the first byte that TCP sends latches the direction: its state leaves PATU_STREAM_REDIRECTED for good.
- * There is no way back, because a reader that is blocked in the middle of a MSG_WAITALL or SO_RCVLOWAT read sleeps in TCP
- * and never wakes for redirected bytes. For the same reason a socket enters the map only if nobody is blocked reading it.
+ * There is no way back, because a reader that is blocked in the middle of a MSG_WAITALL or SO_RCVLOWAT read sleeps in
+ * TCP and never wakes for redirected bytes. For the same reason a socket enters the map only if nobody is blocked
+ * reading it.
  */
 #include <linux/bpf.h>
 #include <stdbool.h>
@@ -17,7 +19,7 @@
 
 #include "patu_maps.h"
 
-/* ---- the kernel's own types, as far as they are read ---------------------------------------------------------------- */
+/* ---- the kernel's own types, as far as they are read ----------------------------------------------------------- */
 
 #define KERNEL __attribute__((preserve_access_index))
 
@@ -112,6 +114,7 @@ struct tcp_sock {
 	__u32 rcv_nxt;
 	__u32 write_seq;
 	__u8 repair : 1;
+	__u8 syn_fastopen : 1;
 	struct request_sock *fastopen_rsk;
 } KERNEL;
 
@@ -143,7 +146,7 @@ extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym;
 #define PF_IO_WORKER 0x00000010
 #define PF_KTHREAD 0x00200000
 
-/* ---- maps ------------------------------------------------------------------------------------------------------------- */
+/* ---- maps ------------------------------------------------------------------------------------------------------ */
 
 #define DEFINE_MAP(map, kind, key_type, value_type, entries, flags) \
 	struct {                                                    \
@@ -186,7 +189,7 @@ static __always_inline const struct patu_settings *settings_of_instance(void)
 	return bpf_map_lookup_elem(&settings, &zero);
 }
 
-/* ---- who may enter the map ------------------------------------------------------------------------------------------ */
+/* ---- who may enter the map ------------------------------------------------------------------------------------- */
 
 static __always_inline void map_ipv4(struct patu_addr *addr, __u32 ip4)
 {
@@ -256,8 +259,8 @@ static __always_inline const struct patu_pod *willing_pod(const struct patu_addr
 	return pod && pod->netns_cookie && (pod->flags & PATU_POD_REDIRECT) ? pod : NULL;
 }
 
-/* Fills `self` and returns the cookie of the peer's namespace if this is a connection between two pods that chose it, 0 if
- * not. The port alone tells nothing: a socket is its pod's only if it lives in that pod's namespace.
+/* Fills `self` and returns the cookie of the peer's namespace if this is a connection between two pods that chose it,
+ * 0 if not. The port alone tells nothing: a socket is its pod's only if it lives in that pod's namespace.
  */
 static __always_inline __u64 choose(struct bpf_sock_ops *ctx, struct patu_socket_key *self)
 {
@@ -281,10 +284,11 @@ static __always_inline __u64 choose(struct bpf_sock_ops *ctx, struct patu_socket
 	return remote->netns_cookie;
 }
 
-/* ---- is anybody reading it? ----------------------------------------------------------------------------------------- */
+/* ---- is anybody reading it? ------------------------------------------------------------------------------------ */
 
-/* A socket that connects may have a reader already, in another thread, and that one would sleep in TCP's own queue and never
- * wake for redirected bytes. All of this is to be certain that there is none; in doubt the socket does not enter.
+/* A socket that connects may have a reader already, in another thread, and that one would sleep in TCP's own queue
+ * and never wake for redirected bytes. All of this is to be certain that there is none; in doubt the socket does not
+ * enter.
  */
 #define MAX_WAITERS 8
 #define O_NONBLOCK 04000
@@ -294,8 +298,8 @@ struct users {
 	__u32 pollers;
 };
 
-/* Tells one system call of a task from its next: all user registers at its entry, which lie at one place for the life of the
- * task and keep their values for the length of the call. 0: they cannot be read.
+/* Tells one system call of a task from its next: all user registers at its entry, which lie at one place for the life
+ * of the task and keep their values for the length of the call. 0: they cannot be read.
  */
 static __noinline __u64 identify_call(__u64 registers)
 {
@@ -333,9 +337,9 @@ static __always_inline void note_caller(struct patu_stream *stream)
 	stream->connecting_call = identify_call(stream->connecting_registers);
 }
 
-/* Of those who wait for something to happen to the socket, sorts out the ones that do not read it. Whoever blocks in it has
- * an entry on its stack and in `private` its task; epoll has a callback and no private; poll(2) and select(2) keep their
- * (first nine) entries inside the object that `private` points to, where no task has its stack.
+/* Of those who wait for something to happen to the socket, sorts out the ones that do not read it. Whoever blocks in
+ * it has an entry on its stack and in `private` its task; epoll has a callback and no private; poll(2) and select(2)
+ * keep their (first nine) entries inside the object that `private` points to, where no task has its stack.
  */
 static __always_inline bool sort_waiter(const struct list_head *link, const struct patu_stream *stream,
 					bool caller_is_inside, struct users *users)
@@ -380,12 +384,9 @@ static __always_inline __u64 holders_of(struct file *file)
 	return AS(file___before_6_13, file)->f_count.counter;
 }
 
-/* The caller may be about to read only if reading does not block: it waits in connect(2), or its descriptor is non-blocking.
- * Others that are inside a call hold the file, which a descriptor holds once, a poller once, and a task inside a call once
- * more if it shares its descriptors with another.
- *
- * What remains is a thread that enters recv(2) in the microsecond between this count and the moment when the kernel gives the
- * socket its new functions. It takes a program that reads a socket that it does not know to be connected, and blocks.
+/* The caller may be about to read only if reading does not block: it waits in connect(2), or its descriptor is non-
+ * blocking. Others that are inside a call hold the file, which a descriptor holds once, a poller once, and a task
+ * inside a call once more if it shares its descriptors with another.
  */
 static __always_inline bool nobody_reads(struct sock *sk, const struct patu_stream *stream)
 {
@@ -403,17 +404,17 @@ static __always_inline bool nobody_reads(struct sock *sk, const struct patu_stre
 	return holders_of(file) == 1ull + users.pollers + (caller_is_inside && caller->files->count.counter > 1);
 }
 
-/* ---- connections come up -------------------------------------------------------------------------------------------- */
+/* ---- connections come up --------------------------------------------------------------------------------------- */
 
-/* No byte has gone either way or waits to go, also not with the SYN, and the socket is one that a redirection would not
- * disturb: with no protocol on top (kTLS, MPTCP), not the kernel's own, not being restored, and with nothing asked of it
- * that redirected bytes cannot give.
+/* No byte has gone either way or waits to go, nor could any with a fast open, and the socket is one that a
+ * redirection would not disturb: with no protocol on top (kTLS, MPTCP), not the kernel's own, not being restored, and
+ * with nothing asked of it that redirected bytes cannot give.
  */
 static __always_inline bool is_plain_and_fresh(struct bpf_sock_ops *ctx, struct sock *sk, struct tcp_sock *tcp)
 {
 	if (ctx->data_segs_in || ctx->data_segs_out || ctx->snd_nxt != ctx->snd_una || tcp->write_seq != ctx->snd_nxt)
 		return false;
-	if (tcp->fastopen_rsk || tcp->inet_conn.icsk_ulp_ops)
+	if (tcp->fastopen_rsk || BPF_CORE_READ_BITFIELD_PROBED(tcp, syn_fastopen) || tcp->inet_conn.icsk_ulp_ops)
 		return false;
 	if (BPF_CORE_READ_BITFIELD_PROBED(sk, sk_kern_sock) || BPF_CORE_READ_BITFIELD_PROBED(tcp, repair))
 		return false;
@@ -421,8 +422,8 @@ static __always_inline bool is_plain_and_fresh(struct bpf_sock_ops *ctx, struct 
 	       !(sk->__sk_common.skc_flags & 1ul << bpf_core_enum_value(enum sock_flags, SOCK_ZEROCOPY));
 }
 
-/* A socket that was disconnected keeps its place in the map, and its redirect queue with what was left unread: both are of
- * a connection that is no more, and end before the next one begins.
+/* A socket that was disconnected keeps its place in the map, and its redirect queue with what was left unread: both
+ * are of a connection that is no more, and end before the next one begins.
  */
 static __always_inline void forget_last_connection(struct bpf_sock *sk)
 {
@@ -451,7 +452,6 @@ static __always_inline void start_connecting(struct bpf_sock_ops *ctx, struct bp
 static __always_inline void start_stream(struct patu_stream *stream, const struct patu_socket_key *self,
 					 __u64 peer_cookie, __u32 write_seq)
 {
-	__builtin_memset(stream, 0, sizeof(*stream));
 	stream->self = *self;
 	stream->peer.local = self->remote;
 	stream->peer.remote = self->local;
@@ -460,6 +460,21 @@ static __always_inline void start_stream(struct patu_stream *stream, const struc
 	stream->peer.netns_cookie = peer_cookie;
 	stream->write_seq = write_seq;
 	stream->state = PATU_STREAM_REDIRECTED;
+}
+
+/* A reader that came between the look and the moment when the map gave the socket its new functions is inside the old
+ * ones; after that moment there are none. So a second look decides, and what it refuses leaves again: before the
+ * kernel has answered the handshake, so that no peer can have sent to it.
+ */
+static __always_inline bool enter_unread(struct bpf_sock_ops *ctx, struct sock *sk, const struct patu_stream *stream,
+					 struct patu_socket_key *self)
+{
+	if (!nobody_reads(sk, stream) || bpf_sock_hash_update(ctx, &sockets, self, BPF_NOEXIST))
+		return false;
+	if (nobody_reads(sk, stream))
+		return true;
+	bpf_map_delete_elem(&sockets, self);
+	return false;
 }
 
 /* True if the socket is in the map now. Its stream comes first: its peer can find it the moment it is there. */
@@ -477,11 +492,11 @@ static __always_inline bool enter(struct bpf_sock_ops *ctx, struct bpf_sock *bpf
 	stream = bpf_sk_storage_get(&streams, bpf_sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!stream)
 		return false;
-	/* Nobody can read what has no descriptor yet: accept(2) gives it one. */
-	if (ctx->op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB ? sk->sk_socket != NULL : !nobody_reads(sk, stream))
-		return false;
 	start_stream(stream, &self, peer_cookie, tcp->write_seq);
-	return !bpf_sock_hash_update(ctx, &sockets, &self, BPF_NOEXIST);
+	if (ctx->op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB)
+		return enter_unread(ctx, sk, stream, &self);
+	/* Nobody can read what has no descriptor yet: accept(2) gives it one. */
+	return !sk->sk_socket && !bpf_sock_hash_update(ctx, &sockets, &self, BPF_NOEXIST);
 }
 
 SEC("sockops")
@@ -504,10 +519,12 @@ int patu_sockops(struct bpf_sock_ops *ctx)
 	return 1;
 }
 
-/* ---- messages ------------------------------------------------------------------------------------------------------- */
+/* ---- messages -------------------------------------------------------------------------------------------------- */
 
 /* More would wait for the peer's lock with memory that nobody is charged for. */
-#define MAX_HANDING_OVER 2
+#define MAX_HANDING_OVER 16
+/* Of its limit, what may wait at a peer while the way to TCP is not free. */
+#define MAX_OVERDRAFT 4
 
 static __always_inline bool is_still(const struct patu_addr *addr, __u64 netns_cookie)
 {
@@ -526,27 +543,92 @@ static __always_inline bool is_short_of_memory(struct sock *sk)
 	return pressure != 0;
 }
 
-/* REDIRECTED, or why the direction goes on through TCP from this message on. */
+/* REDIRECTED, or why the direction should go on through TCP. */
 static __always_inline __u32 look_at_sender(const struct patu_stream *stream, struct sock *sk)
 {
 	const struct patu_settings *setting = settings_of_instance();
-	struct tcp_sock *tcp = AS(tcp_sock, sk);
 
+	if (stream->leaving)
+		return stream->leaving;
 	if (!setting || !setting->redirect_enabled)
 		return PATU_STREAM_SWITCHED_OFF;
-	if (tcp->write_seq != stream->write_seq)
-		return PATU_STREAM_BYPASSED;
-	if (tcp->inet_conn.icsk_ulp_ops)
-		return PATU_STREAM_PROTOCOL;
 	if (!is_still(&stream->self.local, stream->self.netns_cookie) ||
 	    !is_still(&stream->peer.local, stream->peer.netns_cookie))
 		return PATU_STREAM_POD_CHANGED;
 	return is_short_of_memory(sk) ? PATU_STREAM_NO_MEMORY : PATU_STREAM_REDIRECTED;
 }
 
+/* The same, for reasons that cannot wait. */
+static __always_inline __u32 look_at_tcp(const struct patu_stream *stream, struct tcp_sock *tcp)
+{
+	if (tcp->write_seq != stream->write_seq)
+		return PATU_STREAM_BYPASSED;
+	return tcp->inet_conn.icsk_ulp_ops ? PATU_STREAM_PROTOCOL : PATU_STREAM_REDIRECTED;
+}
+
+/* Tasks that wait for something to happen to the socket; each holds its file, as do poll(2) and io_uring for each
+ * entry.
+ */
+static __always_inline __u32 count_waiters(struct sock *sk)
+{
+	const struct list_head *head = &sk->sk_wq->wait.head;
+	const struct list_head *at = head->next;
+	__u32 count = 0;
+
+	for (int i = 0; i < MAX_WAITERS && at != head; ++i) {
+		__u64 address = (__u64)at - bpf_core_field_offset(struct wait_queue_entry, entry);
+
+		__u64 private = (__u64)AS(wait_queue_entry, (void *)address)->private;
+
+		count += private != 0;
+		at = at->next;
+	}
+	return count;
+}
+
+/* True if no task other than this one is inside a call on the socket, apart from those that wait in it. (Not static, as
+ * is_crowded(): the verifier then goes through its loops once, and not once more for every way that leads here.)
+ */
+__noinline bool is_alone(struct sk_msg_md *msg)
+{
+	struct sk_msg *kernel = bpf_cast_to_kern_ctx(msg);
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct sock *sk = kernel->sk;
+	__u32 waiters = count_waiters(sk);
+	__u64 holders = holders_of(sk->sk_socket->file);
+
+	/* A waiter that leaves between the two counts must not pass for somebody else. */
+	return waiters == count_waiters(sk) && holders == 1ull + waiters + (task->files->count.counter > 1);
+}
+
+/* The kernel lets go of the sender's lock while it hands a message over. What TCP brings meanwhile, a MSG_WAITALL
+ * reader takes and goes on waiting in TCP, so that the message, and what its sender sends next, would change places.
+ * So TCP begins when nothing is being handed over: one task's messages follow each other; with several tasks, no
+ * other may be in a call now.
+ *
+ * What remains: threads that write to one socket all the time, none waiting for another, until what they postpone
+ * must not grow any more; a MSG_WAITALL reader may then see one thread's messages out of order.
+ */
+static __always_inline bool may_leave(struct patu_stream *stream, struct sk_msg_md *msg)
+{
+	if (!stream->writer || stream->writer == (__u64)bpf_get_current_task_btf() || is_alone(msg))
+		return true;
+	return ++stream->postponed > PATU_STREAM_MAX_POSTPONED;
+}
+
+static __always_inline void note_writer(struct patu_stream *stream)
+{
+	__u64 task = (__u64)bpf_get_current_task_btf();
+
+	if (!stream->writer)
+		stream->writer = task;
+	else if (stream->writer != task)
+		stream->writer = PATU_STREAM_SEVERAL;
+}
+
 /* A socket that was reset keeps its place in the map until it is closed: nobody would ever answer there, and a later
- * connection of the same addresses and ports finds it. The true peer expects the very byte that TCP here would send first. A
- * peer with kTLS would take redirected bytes for decrypted ones.
+ * connection of the same addresses and ports finds it. The true peer expects the very byte that TCP here would send
+ * first. A peer with kTLS would take redirected bytes for decrypted ones.
  */
 static __always_inline __u32 look_at_peer(const struct patu_stream *stream, struct sock *peer)
 {
@@ -557,22 +639,26 @@ static __always_inline __u32 look_at_peer(const struct patu_stream *stream, stru
 	return tcp->inet_conn.icsk_ulp_ops ? PATU_STREAM_PROTOCOL : PATU_STREAM_REDIRECTED;
 }
 
-static __always_inline bool is_crowded(struct sock *peer)
+__noinline bool is_crowded(struct sk_msg_md *msg)
 {
-	const struct list_head *head = &peer->sk_lock.wq.head;
+	struct sk_msg *kernel = bpf_cast_to_kern_ctx(msg);
+	const struct list_head *head = &kernel->sk_redir->sk_lock.wq.head;
 	const struct list_head *at = head->next;
 
 	for (int i = 0; i < MAX_HANDING_OVER; ++i) {
-		if (at == head)
+		const struct list_head *next = at->next;
+
+		/* An entry that has just left the queue points to itself. */
+		if (at == head || next == at)
 			return false;
-		at = at->next;
+		at = next;
 	}
 	return at != head;
 }
 
-/* Counts a message that `peer` gets, of which `waiting` bytes lie unread before it. What waits are the latest bytes, so once
- * more than `waiting` have been sent since the mark, all before the mark has been read, and the mark moves here. False if
- * more messages than allowed may lie there.
+/* Counts a message that `peer` gets, of which `waiting` bytes lie unread before it. What waits are the latest bytes,
+ * so once more than `waiting` have been sent since the mark, all before the mark has been read, and the mark moves
+ * here. False if more messages than allowed may lie there.
  */
 static __always_inline bool count_message(struct patu_stream *stream, __u32 waiting, __u32 size)
 {
@@ -589,24 +675,29 @@ static __always_inline bool count_message(struct patu_stream *stream, __u32 wait
 	       stream->sent.messages - stream->drained_messages <= PATU_STREAM_MAX_UNDRAINED;
 }
 
-/* The message that is looked at is redirected in any case; REDIRECTED, or why the next one will not be. A message of any size
+/* Counts the message, which is redirected in any case, and finds out whether the next one should be. One of any size
  * may go to a peer with nothing to read.
  */
-static __always_inline __u32 look_at_receiver(struct patu_stream *stream, struct sock *peer, __u32 size)
+static __always_inline void look_at_receiver(struct patu_stream *stream, struct sk_msg_md *msg, struct sock *peer)
 {
 	const struct patu_settings *setting = settings_of_instance();
+	__u64 limit = setting ? setting->redirect_limit_bytes : 0;
 	__u32 waiting = peer->sk_backlog.rmem_alloc.counter;
+	__u32 size = msg->size;
 
 	if (!count_message(stream, waiting, size))
-		return PATU_STREAM_FULL_MESSAGES;
-	if (!setting || (waiting && (__u64)waiting + size > setting->redirect_limit_bytes))
-		return PATU_STREAM_FULL_BYTES;
-	return is_crowded(peer) ? PATU_STREAM_CROWDED : PATU_STREAM_REDIRECTED;
+		stream->leaving = PATU_STREAM_FULL_MESSAGES;
+	else if (waiting && (__u64)waiting + size > limit)
+		stream->leaving = PATU_STREAM_FULL_BYTES;
+	if (is_crowded(msg))
+		stream->leaving = PATU_STREAM_CROWDED;
+	if (waiting > MAX_OVERDRAFT * limit || stream->leaving == PATU_STREAM_CROWDED)
+		stream->postponed = PATU_STREAM_MAX_POSTPONED;
 }
 
-/* The helper's target cannot be taken back, and the kernel has not forgotten it either when it runs the program again for
- * what the receiver had no memory for: SK_PASS would send there. The way to TCP then is a redirection to the sender's own
- * egress. SK_DROP if even that is gone: so is the connection.
+/* The helper's target cannot be taken back, and the kernel has not forgotten it either when it runs the program again
+ * for what the receiver had no memory for: SK_PASS would send there. The way to TCP then is a redirection to the
+ * sender's own egress. SK_DROP if even that is gone: so is the connection.
  */
 static __always_inline int through_tcp(struct sk_msg_md *msg, struct sk_msg *kernel, struct patu_stream *stream)
 {
@@ -631,6 +722,10 @@ int patu_skmsg(struct sk_msg_md *msg)
 	if (stream->state != PATU_STREAM_REDIRECTED)
 		return through_tcp(msg, kernel, stream);
 	state = look_at_sender(stream, kernel->sk);
+	if (state != PATU_STREAM_REDIRECTED && !may_leave(stream, msg))
+		state = PATU_STREAM_REDIRECTED;
+	if (state == PATU_STREAM_REDIRECTED)
+		state = look_at_tcp(stream, AS(tcp_sock, kernel->sk));
 	if (state == PATU_STREAM_REDIRECTED &&
 	    bpf_msg_redirect_hash(msg, &sockets, &stream->peer, BPF_F_INGRESS) != SK_PASS)
 		state = PATU_STREAM_NO_PEER;
@@ -640,7 +735,8 @@ int patu_skmsg(struct sk_msg_md *msg)
 		stream->state = state;
 		return through_tcp(msg, kernel, stream);
 	}
-	stream->state = look_at_receiver(stream, kernel->sk_redir, msg->size);
+	note_writer(stream);
+	look_at_receiver(stream, msg, kernel->sk_redir);
 	return SK_PASS;
 }
 

@@ -7,7 +7,9 @@
 #include <sys/select.h>
 #include <sys/socket.h>
 
+#include <atomic>
 #include <chrono>
+#include <random>
 #include <thread>
 
 #include "redirect_node.hpp"
@@ -184,6 +186,52 @@ TEST_CASE("a reader that blocks before the connection is there gets what is sent
       });
     }
   }
+}
+
+TEST_CASE("a reader that begins at any moment of another thread's connect(2) is not forgotten") {
+  RedirectNode node(Rules::patu);
+  const NodePod& a = node.add_pod();
+  const NodePod& b = node.add_pod();
+  // On two CPUs the reader meets every step of the kernel's work on the answer to the SYN.
+  node.check(
+      [&]() -> bool {
+        const Listening listener = listen_in(b, kIpv4);
+        const SocketAddress to = socket_address(AF_INET, b.v4, listener.port);
+        std::minstd_rand random(1);
+        int redirected = 0;
+        for (int i = 0; i < 5'000; ++i) {
+          const UniqueFd client = socket_in(a.netns, AF_INET);
+          set_patience(client.get(), 2);
+          std::atomic<bool> ready = false;
+          std::atomic<bool> go = false;
+          const auto pause = std::chrono::nanoseconds(random() % 80'000);
+          ssize_t got = 0;
+          std::thread reader([&] {
+            char bytes[8];
+            ready = true;
+            while (!go) {
+            }
+            const auto start = std::chrono::steady_clock::now();
+            while (std::chrono::steady_clock::now() - start < pause) {
+            }
+            do got = ::recv(client.get(), bytes, sizeof bytes, MSG_WAITALL);
+            while (got < 0 && errno == ENOTCONN);
+          });
+          while (!ready) {
+          }
+          go = true;
+          const bool connected = ::connect(client.get(), to.get(), to.size) == 0;
+          const UniqueFd server = accept_one(listener);
+          const bool sent = send_all(server.get(), "12345678");
+          if (node.redirected_bytes(server.get()) > 0) ++redirected;
+          reader.join();
+          EXPECT(connected && sent);
+          EXPECT(got == 8);
+        }
+        EXPECT(redirected > 0);
+        return true;
+      },
+      300);
 }
 
 TEST_CASE("a process of one thread that blocks in a read before the connection is there gets what is sent") {

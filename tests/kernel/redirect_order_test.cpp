@@ -1,4 +1,4 @@
-// Socket redirection: bytes arrive in the order in which they were sent, also where the simple version of it mixes them up.
+// Socket redirection: bytes arrive in the order in which they were sent, also where the simple version mixes them up.
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
@@ -96,6 +96,13 @@ Trial write_at_once(const NodePod& from, const NodePod& to, const Family& family
   ::shutdown(client.get(), SHUT_WR);
   const UniqueFd server = accept_one(listener);
   return {sent > 0 && server, receive_to_end(server.get()) == bytes_at(0, sent)};
+}
+
+// Sleeps in recv(2) until there is a byte.
+void receive_blocking(int fd) {
+  char byte;
+  while (::recv(fd, &byte, 1, 0) < 0 && errno == EAGAIN) {
+  }
 }
 
 // ---- long streams ----
@@ -327,6 +334,48 @@ TEST_CASE("switching off in mid-stream loses nothing, and what was switched off 
   }
 }
 
+TEST_CASE("threads that take turns at a socket go over to TCP at once, also while another reads it") {
+  RedirectNode node(Rules::patu);
+  const NodePod& a = node.add_pod();
+  const NodePod& b = node.add_pod();
+  for (const bool read_meanwhile : {false, true}) {
+    CAPTURE(read_meanwhile);
+    node.check([&]() -> bool {
+      const Connection c = connect_pods(a, b, kIpv4);
+      std::atomic<int> turn = 0;
+      std::thread reader;
+      if (read_meanwhile) {
+        reader = std::thread([&] { receive_blocking(c.client.get()); });
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));  // until it sleeps
+      }
+      std::thread other([&] {
+        for (const int mine : {1, 3}) {
+          while (turn != mine) std::this_thread::yield();
+          send_all(c.client.get(), "b");
+          ++turn;
+        }
+        while (turn != 5) std::this_thread::yield();  // shares the descriptors to the end
+      });
+      for (const int mine : {0, 2, 4}) {
+        while (turn != mine) std::this_thread::yield();
+        if (mine == 4) EXPECT(node.datapath().set_socket_redirect(false));
+        EXPECT(send_all(c.client.get(), "a"));
+        ++turn;
+      }
+      other.join();
+      const auto stream = node.stream_of(c.client.get());
+      EXPECT(node.datapath().set_socket_redirect(true));
+      EXPECT(send_all(c.server.get(), "!"));
+      if (read_meanwhile) reader.join();
+      EXPECT(stream->writer == PATU_STREAM_SEVERAL);
+      EXPECT(stream->state == PATU_STREAM_SWITCHED_OFF && stream->postponed == 0);
+      EXPECT(stream->sent.messages == 4);
+      EXPECT(receive_exactly(c.server.get(), 5) == "ababa");
+      return true;
+    });
+  }
+}
+
 TEST_CASE("bytes wait unread while redirection is switched off, and come first") {
   RedirectNode node(Rules::patu);
   const NodePod& a = node.add_pod();
@@ -427,6 +476,54 @@ TEST_CASE("several threads that write to one socket have their messages delivere
     EXPECT(node.redirected_bytes(c.client.get()) > 0);
     return true;
   });
+}
+
+TEST_CASE("threads that write at the same time keep their order on the way to TCP, for a reader that waits for all") {
+  RedirectNode node(Rules::patu, {.bytes = 16384});
+  const NodePod& a = node.add_pod();
+  const NodePod& b = node.add_pod();
+  node.check(
+      [&]() -> bool {
+        constexpr std::size_t kWriters = 4;
+        constexpr std::size_t kMessages = 500;
+        constexpr std::size_t kBytes = 64;
+        int went_over = 0;
+        for (int round = 0; round < 300; ++round) {
+          const Connection c = connect_pods(a, b, kIpv4);
+          std::vector<std::thread> writers;
+          for (std::size_t w = 0; w < kWriters; ++w)
+            writers.emplace_back([&, w] {
+              for (std::size_t i = 0; i < kMessages; ++i) {
+                std::string message(kBytes, static_cast<char>('a' + w));
+                std::memcpy(message.data(), &i, sizeof i);
+                send_all(c.client.get(), message);
+              }
+            });
+          std::string got;
+          while (got.size() < kWriters * kMessages * kBytes) {
+            char bytes[8 * kBytes];
+            const std::size_t left = kWriters * kMessages * kBytes - got.size();
+            const ssize_t n = ::recv(c.server.get(), bytes, std::min(sizeof bytes, left), MSG_WAITALL);
+            if (n < 0 && errno == EAGAIN && node.state_of(c.client.get()) != PATU_STREAM_CONNECTING) continue;
+            if (n <= 0) break;
+            got.append(bytes, static_cast<std::size_t>(n));
+          }
+          for (std::thread& writer : writers) writer.join();
+          EXPECT(got.size() == kWriters * kMessages * kBytes);
+          std::array<std::size_t, kWriters> next{};
+          for (std::size_t at = 0; at < got.size(); at += kBytes) {
+            std::size_t number = 0;
+            std::memcpy(&number, got.data() + at, sizeof number);
+            const auto writer = static_cast<std::size_t>(got[at + kBytes - 1] - 'a');
+            EXPECT(writer < kWriters && number == next[writer]);
+            ++next[writer];
+          }
+          if (node.state_of(c.client.get()) == PATU_STREAM_FULL_BYTES) ++went_over;
+        }
+        EXPECT(went_over > 0);
+        return true;
+      },
+      120);
 }
 
 TEST_CASE("connections that follow each other on the same two ports do not see each other's bytes") {

@@ -21,7 +21,7 @@ struct WireRules {
 
 class Wire final {
  public:
-  // `socket_end`: the namespace where the veth (eth0) ends, without addresses of its own; `pod`: where the TAP becomes eth0.
+  // `veth_end`: the namespace where the veth (eth0) ends, without addresses of its own; `pod`: where the TAP is eth0.
   // Fails the test if a step fails.
   Wire(const Netns& veth_end, const Netns& pod, const MacAddress& mac, WireRules rules);
   ~Wire();
