@@ -1,17 +1,13 @@
 // Datapath: what a caller sees of an instance.
 #include "patu/datapath.hpp"
 
-#include <bpf/bpf.h>
-
-#include <cerrno>
-#include <cstring>
 #include <fstream>
 #include <set>
 
 #include "base/try.hpp"
+#include "bpf/info.hpp"
 #include "bpf/layout.hpp"
 #include "bpf/loader.hpp"
-#include "bpf/probe.hpp"
 #include "bpf/stage.hpp"
 #include "nl/tc.hpp"
 
@@ -31,20 +27,13 @@ std::uint64_t memory_of(int map_fd) {
 }
 
 Result<MapStatus> status_of_map(const std::string& name, int map_fd) {
-  bpf_map_info info;
-  std::memset(&info, 0, sizeof info);  // its unnamed bits too
-  std::uint32_t size = sizeof info;
-  if (bpf_obj_get_info_by_fd(map_fd, &info, &size) != 0) return PATU_FAIL_ERRNO("inspect map " + name);
+  PATU_TRY_LET(info, bpf::inspect<bpf_map_info>(map_fd, "inspect map " + name));
   return MapStatus{name, info.id, info.max_entries, memory_of(map_fd)};
 }
 
 Result<ProgramStatus> status_of_program(const Instance& instance, const bpf::ProgramSpec& spec) {
   PATU_TRY_LET(program, instance.program(spec.id));
-  bpf_prog_info info;
-  std::memset(&info, 0, sizeof info);  // its unnamed bits too
-  std::uint32_t size = sizeof info;
-  if (bpf_obj_get_info_by_fd(program.get(), &info, &size) != 0)
-    return PATU_FAIL_ERRNO(std::string("inspect program ") + spec.name);
+  PATU_TRY_LET(info, bpf::inspect<bpf_prog_info>(program.get(), std::string("inspect program ") + spec.name));
   return ProgramStatus{spec.name, info.id, info.xlated_prog_len / static_cast<std::uint32_t>(sizeof(bpf_insn))};
 }
 
@@ -75,7 +64,8 @@ std::vector<Feature> features_of(const Instance& instance) {
 // The program on a pod's interface would live on without its pins. Interfaces of another namespace are out of reach here.
 Result<> detach_ports(const Instance& instance) {
   PATU_TRY_LET(meta, instance.meta());
-  PATU_TRY_LET(here, bpf::netns_cookie());
+  PATU_TRY_LET(socket, nl::Socket::open());
+  const std::uint64_t here = socket.netns_cookie();
   if (here == 0 || here != meta.netns_cookie) return {};
   std::set<std::uint32_t> ports;
   PATU_TRY(instance.pods().visit([&](const patu_addr&, const patu_pod& pod) -> Result<> {
@@ -86,7 +76,6 @@ Result<> detach_ports(const Instance& instance) {
   // If this call ends half-way, the next Network::open puts the programs back.
   meta.ports_build = 0;
   PATU_TRY(instance.put_meta(meta));
-  PATU_TRY_LET(socket, nl::Socket::open());
   Result<> result;
   for (const std::uint32_t ifindex : ports) {
     auto detached = nl::detach_clsact(socket, ifindex);
@@ -114,7 +103,7 @@ Result<DatapathStatus> Datapath::status() const {
   PATU_TRY_LET(cgroup, bpf::attached_cgroup(*instance_, bpf::ProgramId::sock4_connect), "read status");
   out.cgroup_id = cgroup;
   for (const bpf::MapSpec& spec : bpf::map_specs()) {
-    if (instance_->map_fd(spec.id) < 0) continue;
+    if (!bpf::is_loaded(*instance_, spec.component)) continue;
     PATU_TRY_LET(map, status_of_map(spec.name, instance_->map_fd(spec.id)), "read status");
     out.maps.push_back(std::move(map));
   }
@@ -126,7 +115,7 @@ Result<DatapathStatus> Datapath::status() const {
     out.maps.push_back(std::move(map));
   }
   for (const bpf::ProgramSpec& spec : bpf::program_specs()) {
-    if (spec.component == bpf::Component::redirect && !instance_->redirect_loaded()) continue;
+    if (!bpf::is_loaded(*instance_, spec.component)) continue;
     PATU_TRY_LET(program, status_of_program(*instance_, spec), "read status");
     out.programs.push_back(std::move(program));
   }
@@ -138,6 +127,8 @@ Result<> Datapath::set_socket_redirect(bool enabled) {
   if (!instance_->redirect_loaded())
     return fail(Errc::unsupported,
                 "socket redirection is not loaded: open the data path with DatapathOptions::socket_redirect");
+  // Another process may be writing the limit.
+  PATU_TRY_LET(ports, instance_->lock_ports(), "switch socket redirection");
   PATU_TRY_LET(settings, instance_->settings());
   settings.redirect_enabled = enabled ? 1 : 0;
   return instance_->put_settings(settings);

@@ -13,6 +13,7 @@
 
 #include <cerrno>
 
+#include "base/netns_cookie.hpp"
 #include "base/thread.hpp"
 #include "base/try.hpp"
 #include "base/unique_fd.hpp"
@@ -96,10 +97,10 @@ Result<std::uint64_t> Netns::cookie() const {
     // Netlink, because it is the one family that every kernel with namespaces has.
     const UniqueFd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 0));
     if (!fd) return PATU_FAIL_ERRNO("socket");
-    socklen_t size = sizeof cookie;
-    if (::getsockopt(fd.get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size) == 0) return {};
-    if (errno == ENOPROTOOPT) return fail(Errc::unsupported, "SO_NETNS_COOKIE needs Linux 5.14");
-    return PATU_FAIL_ERRNO("SO_NETNS_COOKIE");
+    PATU_TRY_LET(found, netns_cookie_of(fd.get()));
+    if (found == 0) return fail(Errc::unsupported, "SO_NETNS_COOKIE needs Linux 5.14");
+    cookie = found;
+    return {};
   };
   PATU_TRY(in_netns(fd_, work), "cookie of network namespace");
   return cookie;

@@ -95,7 +95,7 @@ class [[nodiscard]] PATU_API Datapath final {
   Result<DatapathStatus> status() const;
 
   // Turns socket redirection off or on for every pod that chose it. Off: new connections go through TCP, redirected ones
-  // change over to TCP at their next message, nothing is lost. Errors: unsupported (not loaded), io.
+  // change over to TCP at their next message, nothing is lost. Errors: unsupported (not loaded), timed_out, io.
   Result<> set_socket_redirect(bool enabled);
 
   // Removes programs, links, maps and pins of the instance; open handles stay valid and serve nobody. Success, with an

@@ -6,11 +6,10 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
 
 #include "base/try.hpp"
+#include "bpf/info.hpp"
 #include "bpf/layout.hpp"
-#include "bpf/object.hpp"
 #include "bpf/pin.hpp"
 
 namespace patu::bpf {
@@ -18,11 +17,7 @@ namespace {
 
 Result<UniqueFd> open_map(int directory_fd, const MapSpec& spec) {
   PATU_TRY_LET(fd, open_pin(directory_fd, map_pin(spec)));
-  bpf_map_info info;
-  std::memset(&info, 0, sizeof info);  // its unnamed bits too
-  std::uint32_t size = sizeof info;
-  if (bpf_obj_get_info_by_fd(fd.get(), &info, &size) != 0)
-    return PATU_FAIL_ERRNO(std::string("inspect map ") + spec.name);
+  PATU_TRY_LET(info, inspect<bpf_map_info>(fd.get(), std::string("inspect map ") + spec.name));
   if (info.type != spec.type || info.key_size != spec.key_size || info.map_flags != spec.flags ||
       info.value_size != spec.value_size)
     return fail(Errc::version_mismatch, std::string("map ") + spec.name + " has not the shape of layout version " +
@@ -54,28 +49,16 @@ Result<std::shared_ptr<Instance>> Instance::adopt(int instance_fd, const std::st
   return instance;
 }
 
-std::uint64_t Instance::pod_build() noexcept { return build_of(Component::pod); }
-
-Result<patu_meta> Instance::meta() const {
-  PATU_TRY_LET(value, (map<std::uint32_t, patu_meta>(MapId::meta).lookup(0)), "meta");
-  if (!value) return fail(Errc::protocol, "map meta has no element");
-  return *value;
-}
-
+Result<patu_meta> Instance::meta() const { return Element<patu_meta>(map_fd(MapId::meta), "meta").get(); }
 Result<> Instance::put_meta(const patu_meta& meta) const {
-  PATU_TRY((map<std::uint32_t, patu_meta>(MapId::meta).put(0, meta)), "meta");
-  return {};
+  return Element<patu_meta>(map_fd(MapId::meta), "meta").put(meta);
 }
 
 Result<patu_settings> Instance::settings() const {
-  PATU_TRY_LET(value, (map<std::uint32_t, patu_settings>(MapId::settings).lookup(0)), "settings");
-  if (!value) return fail(Errc::protocol, "map settings has no element");
-  return *value;
+  return Element<patu_settings>(map_fd(MapId::settings), "settings").get();
 }
-
 Result<> Instance::put_settings(const patu_settings& settings) const {
-  PATU_TRY((map<std::uint32_t, patu_settings>(MapId::settings).put(0, settings)), "settings");
-  return {};
+  return Element<patu_settings>(map_fd(MapId::settings), "settings").put(settings);
 }
 
 Result<UniqueFd> Instance::program(ProgramId id) const {
@@ -110,6 +93,15 @@ Result<FileLock> Instance::lock_services() const { return lock("locks/services")
 Result<FileLock> Instance::lock_ports() const { return lock("locks/ports"); }
 Result<FileLock> Instance::lock_shard(std::uint32_t shard) const { return lock(shard_lock(shard)); }
 
+Result<std::vector<FileLock>> Instance::lock_shards() const {
+  std::vector<FileLock> locks;
+  for (std::uint32_t shard = 0; shard < kShards; ++shard) {
+    PATU_TRY_LET(lock, lock_shard(shard));
+    locks.push_back(std::move(lock));
+  }
+  return locks;
+}
+
 std::string Instance::shard_lock(std::uint32_t shard) {
   std::array<char, 16> name{};
   std::snprintf(name.data(), name.size(), "locks/%02x", shard % kShards);
@@ -118,9 +110,10 @@ std::string Instance::shard_lock(std::uint32_t shard) {
 
 Result<FileLock> Instance::lock(const std::string& path) const {
   UniqueFd fd(::openat(dir_.get(), path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd)
-    return PATU_FAIL_ERRNO("open " + directory_ + "/" + path +
-                           (errno == ENOENT ? " (was the instance unloaded?)" : ""));
+  if (!fd) {
+    const int err = errno;
+    return fail_errno(err, "open " + directory_ + "/" + path + (err == ENOENT ? " (was the instance unloaded?)" : ""));
+  }
   PATU_TRY_LET(held, FileLock::acquire(std::move(fd)), "lock " + directory_ + "/" + path);
   // An unload that held it meanwhile has removed what it guards.
   if (!is_same_directory(dir_.get(), path, held.fd()))
@@ -129,10 +122,7 @@ Result<FileLock> Instance::lock(const std::string& path) const {
 }
 
 Result<std::uint32_t> program_id(int program_fd) {
-  bpf_prog_info info;
-  std::memset(&info, 0, sizeof info);  // its unnamed bits too
-  std::uint32_t size = sizeof info;
-  if (bpf_obj_get_info_by_fd(program_fd, &info, &size) != 0) return PATU_FAIL_ERRNO("inspect program");
+  PATU_TRY_LET(info, inspect<bpf_prog_info>(program_fd, "inspect program"));
   return info.id;
 }
 

@@ -20,28 +20,33 @@ namespace patu::bpf {
 
 // In the order of the tables in layout.cpp.
 enum class MapId : std::uint8_t {
+  // the pod component
   meta,
   settings,
   pods,
   leases,
   released,
-  attachments,  // the pod component
+  attachments,
+  // the service component
   frontends,
   services,
   service_table,
-  slots,  // the service component
+  slots,
+  // the redirect component
   excluded,
   sockets,
-  streams,  // the redirect component
+  streams,
 };
 inline constexpr std::size_t kMapCount = 13;
 
 enum class ProgramId : std::uint8_t {
   pod_ingress,  // tc, at the host's end of every veth
+  // cgroup
   sock4_connect,
-  sock6_connect,  // cgroup
+  sock6_connect,
+  // redirection
   sockops,
-  skmsg,  // redirection
+  skmsg,
 };
 inline constexpr std::size_t kProgramCount = 5;
 
@@ -69,9 +74,6 @@ class Instance final {
   Map<patu_service_key, patu_service> services() const noexcept {
     return map<patu_service_key, patu_service>(MapId::services);
   }
-  Map<std::uint32_t, patu_service_table> service_table() const noexcept {
-    return map<std::uint32_t, patu_service_table>(MapId::service_table);
-  }
   // Only if redirect_loaded().
   Map<patu_port_key, std::uint32_t> excluded() const noexcept {
     return map<patu_port_key, std::uint32_t>(MapId::excluded);
@@ -80,7 +82,6 @@ class Instance final {
 
   bool redirect_loaded() const noexcept { return map_fd(MapId::sockets) >= 0; }
   std::uint32_t features() const noexcept { return features_; }  // PATU_FEATURE_*
-  static std::uint64_t pod_build() noexcept;                     // fingerprint of the embedded pod program
 
   // Meta is written under lock_ports. Errors: io.
   Result<patu_meta> meta() const;
@@ -104,6 +105,8 @@ class Instance final {
   Result<FileLock> lock_ports() const;                     // opening a network, reconciling
   static std::string shard_lock(std::uint32_t shard);      // "locks/0a"
   Result<FileLock> lock_shard(std::uint32_t shard) const;  // one attachment's verbs: shard = hash of its name % kShards
+  // All of them: no attachment of the instance changes meanwhile.
+  Result<std::vector<FileLock>> lock_shards() const;
 
   const std::string& directory() const noexcept { return directory_; }  // <bpffs>/patu/<instance>/v1
   int directory_fd() const noexcept { return dir_.get(); }

@@ -57,22 +57,20 @@ Result<> write_first_values(const Target& target, const Object& pod, std::uint32
   meta.features = features;
   for (const Component component : {Component::pod, Component::service})
     meta.build[static_cast<std::size_t>(component)] = build_of(component);
-  PATU_TRY((Map<std::uint32_t, patu_meta>(pod.map_fd("meta")).put(0, meta)), "meta");
+  PATU_TRY(Element<patu_meta>(pod.map_fd("meta"), "meta").put(meta));
   patu_settings settings{};
   settings.redirect_enabled = 1;
   settings.redirect_limit_bytes = redirect_limit(target.options);
-  PATU_TRY((Map<std::uint32_t, patu_settings>(pod.map_fd("settings")).put(0, settings)), "settings");
-  return {};
+  return Element<patu_settings>(pod.map_fd("settings"), "settings").put(settings);
 }
 
 // What an adopted instance has stays, unless the caller names another limit.
 Result<> write_limit(const DatapathOptions& options, int settings_fd) {
   if (options.redirect_limit_bytes == 0) return {};
-  Map<std::uint32_t, patu_settings> map(settings_fd);
-  PATU_TRY_LET(settings, map.lookup(0), "settings");
-  if (!settings) return fail(Errc::protocol, "map settings has no element");
-  settings->redirect_limit_bytes = options.redirect_limit_bytes;
-  return map.put(0, *settings);
+  const Element<patu_settings> element(settings_fd, "settings");
+  PATU_TRY_LET(settings, element.get());
+  settings.redirect_limit_bytes = options.redirect_limit_bytes;
+  return element.put(settings);
 }
 
 // The maps of the pod component that the redirect programs use.
@@ -96,14 +94,12 @@ Result<> try_redirect(std::uint32_t& features) {
   patu_settings settings{};
   settings.redirect_enabled = 1;
   settings.redirect_limit_bytes = kLargestLimit;
-  PATU_TRY((Map<std::uint32_t, patu_settings>(object.map_fd("settings")).put(0, settings)), "settings");
-  PATU_TRY_LET(found,
-               probe_redirect({.sockets = object.map_fd("sockets"),
-                               .streams = object.map_fd("streams"),
-                               .pods = object.map_fd("pods"),
-                               .settings = object.map_fd("settings"),
-                               .skmsg = object.program_fd("patu_skmsg")}),
-               "try socket redirection");
+  PATU_TRY(Element<patu_settings>(object.map_fd("settings"), "settings").put(settings));
+  PATU_TRY_LET(
+      found,
+      probe_redirect(
+          {.sockets = object.map_fd("sockets"), .streams = object.map_fd("streams"), .pods = object.map_fd("pods")}),
+      "try socket redirection");
   if (!found.delivers || !found.charges)
     return fail(Errc::unsupported, "socket redirection is not safe on this kernel: " + found.detail);
   features |= PATU_FEATURE_REDIRECT;
@@ -113,11 +109,10 @@ Result<> try_redirect(std::uint32_t& features) {
 
 // Tries, loads and pins socket redirection in a directory that does not count yet.
 Result<> stage_redirect(const Target& target, const SharedMaps& shared, int parent_fd, const char* name) {
-  Map<std::uint32_t, patu_meta> metas(shared.meta_fd);
-  PATU_TRY_LET(meta, metas.lookup(0), "meta");
-  if (!meta) return fail(Errc::protocol, "map meta has no element");
-  PATU_TRY(try_redirect(meta->features));
-  PATU_TRY_LET(object, open_sized(target.options, Component::redirect, meta->features));
+  const Element<patu_meta> element(shared.meta_fd, "meta");
+  PATU_TRY_LET(meta, element.get());
+  PATU_TRY(try_redirect(meta.features));
+  PATU_TRY_LET(object, open_sized(target.options, Component::redirect, meta.features));
   PATU_TRY(object.reuse_map("pods", shared.pods_fd));
   PATU_TRY(object.reuse_map("settings", shared.settings_fd));
   PATU_TRY(object.load());
@@ -125,8 +120,8 @@ Result<> stage_redirect(const Target& target, const SharedMaps& shared, int pare
   PATU_TRY_LET(staging, make_directory(parent_fd, name));
   PATU_TRY(make_directories(staging.get(), {"maps", "progs", "links"}));
   PATU_TRY(pin_component(target, staging.get(), Component::redirect, object));
-  meta->build[PATU_COMPONENT_REDIRECT] = build_of(Component::redirect);
-  PATU_TRY(metas.put(0, *meta), "meta");
+  meta.build[PATU_COMPONENT_REDIRECT] = build_of(Component::redirect);
+  PATU_TRY(element.put(meta));
   return write_limit(target.options, shared.settings_fd);
 }
 

@@ -109,16 +109,12 @@ Result<> detach_links(const Instance& instance) {
 
 // Nobody attaches a pod or changes a service from here on; who waits for a lock finds it gone.
 Result<std::vector<FileLock>> lock_all(const Instance& instance) {
-  std::vector<FileLock> locks;
-  const auto keep = [&](Result<FileLock> lock) -> Result<> {
-    if (!lock) return fail(std::move(lock.error()));
-    locks.push_back(std::move(*lock));
-    return {};
-  };
-  PATU_TRY(keep(instance.lock_services()));
-  PATU_TRY(keep(instance.lock_ports()));
-  for (std::uint32_t shard = 0; shard < Instance::kShards; ++shard) PATU_TRY(keep(instance.lock_shard(shard)));
-  return locks;
+  PATU_TRY_LET(services, instance.lock_services());
+  PATU_TRY_LET(ports, instance.lock_ports());
+  PATU_TRY_LET(locks, instance.lock_shards());
+  locks.push_back(std::move(services));
+  locks.push_back(std::move(ports));
+  return std::move(locks);
 }
 
 Result<std::vector<FileLock>> quiesce(const Directories& directories, UnloadMode mode, const BeforeUnload& before) {

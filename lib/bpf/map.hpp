@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <span>
+#include <string>
 #include <type_traits>
 #include <vector>
 
@@ -58,6 +59,27 @@ class Map final {
 
  private:
   int fd_;
+};
+
+// The one element of an array that has one. Borrows descriptor and name.
+template <class Value>
+class Element final {
+ public:
+  Element(int map_fd, const char* map) noexcept : map_(map_fd), name_(map) {}
+
+  Result<Value> get() const {
+    PATU_TRY_LET(value, map_.lookup(0), name_);
+    if (!value) return fail(Errc::protocol, std::string("map ") + name_ + " has no element");
+    return *value;
+  }
+  Result<> put(const Value& value) const {
+    PATU_TRY(map_.put(0, value), name_);
+    return {};
+  }
+
+ private:
+  Map<std::uint32_t, Value> map_;
+  const char* name_;
 };
 
 }  // namespace patu::bpf

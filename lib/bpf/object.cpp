@@ -59,12 +59,6 @@ std::uint64_t hash(const void* bytes, std::size_t size) {
   return value == 0 ? 1 : value;  // 0 stands for "not loaded"
 }
 
-template <class Skeleton>
-void set_constants(Skeleton* skeleton, std::uint32_t features) {
-  if constexpr (requires { skeleton->rodata->has_set_retval; })
-    skeleton->rodata->has_set_retval = (features & PATU_FEATURE_SET_RETVAL) != 0 ? 1 : 0;
-}
-
 }  // namespace
 
 std::uint64_t build_of(Component component) {
@@ -88,15 +82,16 @@ Result<Object> Object::open(Component component, std::uint32_t features) {
   const auto finish = [&](auto* skeleton, void (*destroy)(void*)) -> Result<Object> {
     if (skeleton == nullptr)
       return PATU_FAIL_ERRNO(std::string("parse BPF object ") + kComponentNames[static_cast<std::size_t>(component)]);
-    set_constants(skeleton, features);
     return Object(component, Skeleton(skeleton, destroy), skeleton->obj, std::move(log));
   };
   switch (component) {
     case Component::pod:
       return finish(pod_bpf__open_opts(&options), [](void* s) { pod_bpf__destroy(static_cast<pod_bpf*>(s)); });
-    case Component::service:
-      return finish(service_bpf__open_opts(&options),
-                    [](void* s) { service_bpf__destroy(static_cast<service_bpf*>(s)); });
+    case Component::service: {
+      service_bpf* skeleton = service_bpf__open_opts(&options);
+      if (skeleton != nullptr) skeleton->rodata->has_set_retval = (features & PATU_FEATURE_SET_RETVAL) != 0 ? 1 : 0;
+      return finish(skeleton, [](void* s) { service_bpf__destroy(static_cast<service_bpf*>(s)); });
+    }
     case Component::redirect:
       return finish(redirect_bpf__open_opts(&options),
                     [](void* s) { redirect_bpf__destroy(static_cast<redirect_bpf*>(s)); });

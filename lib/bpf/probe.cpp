@@ -13,12 +13,9 @@
 #include <fstream>
 #include <sstream>
 
+#include "base/netns_cookie.hpp"
 #include "base/try.hpp"
 #include "bpf/instance.hpp"
-
-#ifndef SO_NETNS_COOKIE
-#define SO_NETNS_COOKIE 71
-#endif
 
 namespace patu::bpf {
 namespace {
@@ -57,22 +54,14 @@ Result<std::string> find_cgroup2_mount() {
 
 }  // namespace
 
-Result<std::uint64_t> netns_cookie() {
-  const UniqueFd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  if (!fd) return PATU_FAIL_ERRNO("open socket");
-  std::uint64_t cookie = 0;
-  socklen_t size = sizeof cookie;
-  if (::getsockopt(fd.get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size) == 0) return cookie;
-  if (errno == ENOPROTOOPT) return std::uint64_t{0};
-  return PATU_FAIL_ERRNO("SO_NETNS_COOKIE");
-}
-
 Result<std::uint32_t> probe_features() {
   std::uint32_t features = 0;
   const int retval = libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval, nullptr);
   if (retval < 0) return fail_errno(retval, "probe bpf_set_retval");
   if (retval == 1) features |= PATU_FEATURE_SET_RETVAL;
-  PATU_TRY_LET(cookie, netns_cookie());
+  const UniqueFd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!fd) return PATU_FAIL_ERRNO("open socket");
+  PATU_TRY_LET(cookie, netns_cookie_of(fd.get()));
   if (cookie != 0) features |= PATU_FEATURE_NETNS_COOKIE;
   return features;
 }

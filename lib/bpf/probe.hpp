@@ -12,9 +12,6 @@ namespace patu::bpf {
 // PATU_FEATURE_SET_RETVAL and _NETNS_COOKIE as far as this kernel has them.
 Result<std::uint32_t> probe_features();
 
-// The cookie of the calling thread's network namespace; 0 before Linux 5.14.
-Result<std::uint64_t> netns_cookie();
-
 struct Cgroup {
   UniqueFd fd;
   std::uint64_t id = 0;  // its inode number, as bpf_link_info has it

@@ -16,6 +16,7 @@
 #include <array>
 #include <cstring>
 
+#include "base/netns_cookie.hpp"
 #include "base/rollback.hpp"
 #include "base/thread.hpp"
 #include "base/try.hpp"
@@ -100,9 +101,8 @@ Result<Pair> connect_pair() {
   pair.server = UniqueFd(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
   if (!pair.server) return PATU_FAIL_ERRNO("accept");
   pair.client = std::move(client);
-  socklen_t size = sizeof pair.netns_cookie;
-  if (::getsockopt(pair.client.get(), SOL_SOCKET, SO_NETNS_COOKIE, &pair.netns_cookie, &size) != 0)
-    return PATU_FAIL_ERRNO("SO_NETNS_COOKIE");
+  PATU_TRY_LET(cookie, netns_cookie_of(pair.client.get()));
+  pair.netns_cookie = cookie;
   return pair;
 }
 

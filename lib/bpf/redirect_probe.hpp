@@ -7,13 +7,12 @@
 
 namespace patu::bpf {
 
-// Borrowed descriptors of a freshly loaded redirect object; patu_skmsg is attached to `sockets`.
+// Borrowed descriptors of a freshly loaded redirect object's maps; patu_skmsg is attached to `sockets`, and `settings` says
+// that redirection is on.
 struct RedirectFds {
   int sockets;
   int streams;
   int pods;
-  int settings;
-  int skmsg;
 };
 
 struct RedirectFindings {

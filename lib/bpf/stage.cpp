@@ -4,9 +4,9 @@
 #include <bpf/bpf.h>
 
 #include <cerrno>
-#include <cstring>
 
 #include "base/try.hpp"
+#include "bpf/info.hpp"
 #include "bpf/pin.hpp"
 
 namespace patu::bpf {
@@ -54,10 +54,7 @@ Result<std::uint64_t> attached_cgroup(const Instance& instance, ProgramId progra
   auto link = instance.link(program);
   if (!link && link.error().code() == Errc::not_found) return std::uint64_t{0};
   if (!link) return fail(std::move(link.error()));
-  bpf_link_info info;
-  std::memset(&info, 0, sizeof info);  // its unnamed bits too
-  std::uint32_t size = sizeof info;
-  if (bpf_obj_get_info_by_fd(link->get(), &info, &size) != 0) return PATU_FAIL_ERRNO("inspect link");
+  PATU_TRY_LET(info, inspect<bpf_link_info>(link->get(), "inspect link"));
   if (info.type != BPF_LINK_TYPE_CGROUP) return fail(Errc::version_mismatch, "a pinned link is not one of a cgroup");
   return std::uint64_t{info.cgroup.cgroup_id};
 }

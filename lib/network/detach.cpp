@@ -43,10 +43,10 @@ Result<> detach_some(Node& node, std::span<const AttachmentId> ids) {
   std::vector<Port> ports;
   std::vector<AttachmentId> here;
   for (const AttachmentId& id : ids) {
-    PATU_TRY_LET(port, find_port(node, id), "detach " + id.to_string());
+    PATU_TRY_LET(port, find_port_anywhere(node, id), "detach " + id.to_string());
+    if (port && !is_own(node, *port)) continue;
     if (port) ports.push_back(std::move(*port));
-    PATU_TRY_LET(elsewhere, is_elsewhere(node, id), "detach " + id.to_string());
-    if (!elsewhere) here.push_back(id);
+    here.push_back(id);
   }
   PATU_TRY(remove_ports(node, ports), ids.size() == 1 ? "detach " + ids.front().to_string() : std::string("detach"));
   for (const AttachmentId& id : here) PATU_TRY(release_addresses(node, id), "detach " + id.to_string());
@@ -79,9 +79,8 @@ Result<> abandon(Node& node, const AttachmentId& id) {
   const std::string what = "abandon " + id.to_string();
   PATU_TRY_LET(locks, lock_attachments(node, {&id, 1}), what);
   PATU_TRY(check_claim(node), what);
-  PATU_TRY_LET(port, find_port(node, id), what);
-  PATU_TRY_LET(elsewhere, is_elsewhere(node, id), what);
-  if (elsewhere) return {};
+  PATU_TRY_LET(port, find_port_anywhere(node, id), what);
+  if (port && !is_own(node, *port)) return {};
   if (port) {
     PATU_TRY_LET(group, removal_group(), what);
     const std::uint32_t ifindex = port->link.ifindex;

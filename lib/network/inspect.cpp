@@ -119,26 +119,33 @@ Result<std::vector<std::string>> inspect_pod(const Node& node, nl::Socket& pod, 
   return out;
 }
 
-Result<> restore_port(Node& node, const Port& port) {
+Result<bool> restore_port(Node& node, const Port& port) {
   const nl::Link& link = port.link;
   const std::uint32_t bridge = is_own(node, port) ? node.bridge_ifindex : link.master;
   PATU_TRY(ipam::restore(*node.instance, port.record.id, port.record.v4, port.record.v6));
   PATU_TRY(put_entries(node, port.record, link.ifindex, bridge));
-  PATU_TRY(guard(node, {&link.ifindex, 1}));
+  if (auto guarded = guard(node, {&link.ifindex, 1}); !guarded) {
+    PATU_TRY_LET(there, nl::find_link(node.socket, link.ifindex));
+    if (there) return fail(std::move(guarded.error()));
+    // The pod has gone, or deleted its end: what was put back is of nobody any more.
+    PATU_TRY(erase_entries(node, port.record, link.ifindex));
+    PATU_TRY(release_addresses(node, port.record.id));
+    return false;
+  }
   std::vector<nl::Request> requests;
   if (link.master != bridge) requests.push_back(nl::set_link_master(link.ifindex, bridge));
   requests.push_back(nl::set_link_up(link.ifindex));
   requests.push_back(nl::set_link_group(link.ifindex, kAttachedGroup));
   PATU_TRY(batch_unless_gone(node.socket, requests), "set up " + link.name);
-  return {};
+  return true;
 }
 
 Result<bool> repair(Node& node, const Port& port) {
   Findings lost;
   PATU_TRY(inspect_lost(node, port, lost));
   if (lost.empty() && port.link.group != 0) return false;
-  PATU_TRY(restore_port(node, port));
-  return !lost.empty();
+  PATU_TRY_LET(there, restore_port(node, port));
+  return there && !lost.empty();
 }
 
 }  // namespace patu::network

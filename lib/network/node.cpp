@@ -37,15 +37,6 @@ Result<Locks> lock_attachments(const Node& node, std::span<const AttachmentId> i
   return locks;
 }
 
-Result<Locks> lock_shards(const bpf::Instance& instance) {
-  Locks locks;
-  for (std::uint32_t shard = 0; shard < bpf::Instance::kShards; ++shard) {
-    PATU_TRY_LET(lock, instance.lock_shard(shard));
-    locks.push_back(std::move(lock));
-  }
-  return locks;
-}
-
 Result<> guard(Node& node, std::span<const std::uint32_t> ifindexes) {
   if (ifindexes.empty()) return {};
   PATU_TRY_LET(program, node.instance->program(bpf::ProgramId::pod_ingress), "pod program");
@@ -89,15 +80,19 @@ Stage stage_of(const nl::Link& link) noexcept {
   return link.group == 0 && !both_up ? Stage::making : Stage::attached;
 }
 
-Result<std::optional<Port>> find_port(Node& node, const AttachmentId& id) {
+Result<std::optional<Port>> find_port_anywhere(Node& node, const AttachmentId& id) {
   const IfName name = host_ifname(id);
   PATU_TRY_LET(link, nl::find_link(node.socket, name), "look up " + name.to_string());
   if (!link) return std::optional<Port>{};
   auto record = parse_alias(node.tag, link->alias);
   if (!record || record->id != id) return std::optional<Port>{};
-  std::optional<Port> port({std::move(*link), std::move(*record)});
-  if (!is_own(node, *port)) port.reset();
-  return port;
+  return std::optional<Port>({std::move(*link), std::move(*record)});
+}
+
+Result<std::optional<Port>> find_port(Node& node, const AttachmentId& id) {
+  PATU_TRY_LET(port, find_port_anywhere(node, id));
+  if (port && !is_own(node, *port)) port.reset();
+  return std::move(port);
 }
 
 Result<std::vector<Port>> all_ports(Node& node) {
@@ -113,7 +108,7 @@ Result<std::vector<Port>> all_ports(Node& node) {
 Result<std::vector<Port>> all_ports_in_peace(Node& node) {
   auto ports = all_ports(node);
   if (ports || ports.error().code() != Errc::busy) return ports;
-  PATU_TRY_LET(shards, lock_shards(*node.instance));
+  PATU_TRY_LET(shards, node.instance->lock_shards());
   return all_ports(node);
 }
 
@@ -123,13 +118,6 @@ bool is_own(const Node& node, const Port& port) noexcept {
   };
   if (port.link.master != 0) return port.link.master == node.bridge_ifindex;
   return served(port.record.v4) && served(port.record.v6);
-}
-
-Result<bool> is_elsewhere(Node& node, const AttachmentId& id) {
-  PATU_TRY_LET(link, nl::find_link(node.socket, host_ifname(id)), "look up " + host_ifname(id).to_string());
-  if (!link || link->master == 0 || link->master == node.bridge_ifindex) return false;
-  const auto record = parse_alias(node.tag, link->alias);
-  return record && record->id == id;
 }
 
 Result<> check_claim(const Node& node) {

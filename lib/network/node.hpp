@@ -35,8 +35,6 @@ struct Node {
 using Locks = std::vector<FileLock>;
 // The shards of these attachments, each once, in ascending order. Errors: timed_out, io.
 Result<Locks> lock_attachments(const Node& node, std::span<const AttachmentId> ids);
-// All shards: no attachment of the instance changes meanwhile. Errors: timed_out, io.
-Result<Locks> lock_shards(const bpf::Instance& instance);
 
 // Puts the pod program on interfaces of the node; replaces one of another build. Errors: not_found, io.
 Result<> guard(Node& node, std::span<const std::uint32_t> ifindexes);
@@ -65,14 +63,14 @@ Stage stage_of(const nl::Link& link) noexcept;
 // Empty if there is no interface, or one that is not this attachment's on this network: that is not ours to touch.
 // Errors: io, protocol.
 Result<std::optional<Port>> find_port(Node& node, const AttachmentId& id);
+// The same, also if it is another network's: of that one nothing may be given back here.
+Result<std::optional<Port>> find_port_anywhere(Node& node, const AttachmentId& id);
 // The interfaces of this instance in the node's namespace, whatever their bridge. Errors: io, protocol.
 Result<std::vector<Port>> all_ports(Node& node);
 // The same without a lock held; takes them all where others change interfaces faster than they can be read.
 Result<std::vector<Port>> all_ports_in_peace(Node& node);
 // Whether this network has to answer for it: it is on its bridge, or on none and has addresses of its subnets.
 bool is_own(const Node& node, const Port& port) noexcept;
-// Whether the attachment's interface is there and is another network's: nothing of it may be given back here. Errors: io.
-Result<bool> is_elsewhere(Node& node, const AttachmentId& id);
 // Refuses to write for a namespace that has lost the instance to another one. Under a lock. Errors: busy, io.
 Result<> check_claim(const Node& node);
 // Whether the pod's namespace is still there. The interface outlives it by some time. Errors: io.
@@ -97,7 +95,8 @@ Result<std::vector<std::string>> inspect_port(Node& node, const Port& port);
 Result<std::vector<std::string>> inspect_pod(const Node& node, nl::Socket& pod, const Port& port);
 // Puts back all that the outside of an attached port could have lost: leases, entries, program, bridge. Of any bridge.
 // Errors: already_exists (an address is leased to somebody else), exhausted, io.
-Result<> restore_port(Node& node, const Port& port);
+// False: the interface was gone by then, and nothing of it is left. Under the lock of its attachment.
+Result<bool> restore_port(Node& node, const Port& port);
 // The same for a port of this network, if something is missing; false if nothing was.
 Result<bool> repair(Node& node, const Port& port);
 

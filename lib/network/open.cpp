@@ -73,7 +73,7 @@ Result<> claim_instance(const Node& node) {
   const std::uint64_t cookie = node.socket.netns_cookie();
   if (cookie == 0 || meta.netns_cookie == cookie) return {};
   // Who attaches a pod now has either written its entries or will see the new claim.
-  PATU_TRY_LET(shards, lock_shards(*node.instance));
+  PATU_TRY_LET(shards, node.instance->lock_shards());
   bool used = false;
   PATU_TRY(node.instance->pods().visit([&](const patu_addr&, const patu_pod&) -> Result<> {
     used = true;
@@ -160,13 +160,12 @@ Result<> put_excluded_ports(const Node& node, const std::vector<std::uint16_t>& 
 Result<> adopt_ports(Node& node, bool bridge_is_new) {
   PATU_TRY_LET(meta, node.instance->meta());
   if (meta.ports_build == meta.build[PATU_COMPONENT_POD] && !bridge_is_new) return {};
-  PATU_TRY_LET(shards, lock_shards(*node.instance));
+  PATU_TRY_LET(shards, node.instance->lock_shards());
   PATU_TRY_LET(ports, all_ports(node));
   for (const Port& port : ports) {
     if (stage_of(port.link) != Stage::attached) continue;
     auto restored = restore_port(node, port);
     if (!restored && restored.error().code() == Errc::already_exists) continue;
-    if (!restored && restored.error().code() == Errc::not_found) continue;  // the pod went meanwhile
     PATU_TRY(std::move(restored), "adopt " + port.record.id.to_string());
   }
   meta.ports_build = meta.build[PATU_COMPONENT_POD];
@@ -206,7 +205,7 @@ Result<Node> open_node(const Datapath& datapath, const NetworkOptions& options) 
 Result<> remove_bridge(Node& node) {
   const std::string what = "remove network " + node.bridge.to_string();
   PATU_TRY_LET(lock, node.instance->lock_ports(), what);
-  PATU_TRY_LET(shards, lock_shards(*node.instance), what);
+  PATU_TRY_LET(shards, node.instance->lock_shards(), what);
   PATU_TRY(check_claim(node), what);
   PATU_TRY(refuse_if_attached(node), what);
   PATU_TRY_LET(bridge, nl::find_link(node.socket, node.bridge_ifindex), what);

@@ -57,7 +57,6 @@ Result<> repair_ports(Node& node, const std::vector<Port>& ports, ReconcileRepor
     if (!repaired) {
       // Two interfaces that claim one address: which is right is not for us to say, and check() names both.
       if (repaired.error().code() == Errc::already_exists) continue;
-      if (repaired.error().code() == Errc::not_found) continue;  // the pod went meanwhile
       return fail(std::move(repaired.error()).context("repair " + port.record.id.to_string()));
     }
     if (*repaired) report.repaired.push_back(port.record.id);
@@ -137,7 +136,7 @@ Result<ReconcileReport> reconcile(Node& node, const std::optional<std::span<cons
   const std::string what = "reconcile " + node.bridge.to_string();
   ReconcileReport report;
   PATU_TRY_LET(lock, node.instance->lock_ports(), what);
-  PATU_TRY_LET(shards, lock_shards(*node.instance), what);
+  PATU_TRY_LET(shards, node.instance->lock_shards(), what);
   PATU_TRY(check_claim(node), what);
   PATU_TRY_LET(ports, all_ports(node), what);
   PATU_TRY(remove_unclaimed(node, ports, kept, report), what);

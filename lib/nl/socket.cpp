@@ -11,6 +11,7 @@
 #include <array>
 #include <cerrno>
 
+#include "base/netns_cookie.hpp"
 #include "base/thread.hpp"
 #include "base/try.hpp"
 
@@ -125,11 +126,7 @@ Result<> Socket::prepare() {
   return {};
 }
 
-std::uint64_t Socket::netns_cookie() const noexcept {
-  std::uint64_t cookie = 0;
-  socklen_t size = sizeof cookie;
-  return ::getsockopt(fd_.get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size) == 0 ? cookie : 0;
-}
+std::uint64_t Socket::netns_cookie() const noexcept { return netns_cookie_of(fd_.get()).value_or(0); }
 
 Result<> Socket::call(Request& request) {
   auto result = batch({&request, 1});

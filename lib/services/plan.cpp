@@ -9,6 +9,7 @@
 
 #include "base/quote.hpp"
 #include "base/try.hpp"
+#include "names.hpp"
 
 namespace patu::services {
 namespace {
@@ -55,20 +56,12 @@ Result<> check(const Service& service) {
   return {};
 }
 
-patu_addr bytes_of(const IpAddress& address) noexcept {
-  patu_addr out;
-  std::memcpy(out.bytes, address.bytes().data(), sizeof out.bytes);
-  return out;
-}
-
 Endpoint endpoint_of(const patu_addr& address, std::uint16_t port_be) noexcept {
-  IpAddress::Bytes bytes;
-  std::memcpy(bytes.data(), address.bytes, bytes.size());
-  return {IpAddress::from_bytes(bytes), ntohs(port_be)};
+  return {to_address(address), ntohs(port_be)};
 }
 
 patu_frontend_key key_of(const Frontend& frontend) noexcept {
-  return {bytes_of(frontend.endpoint.address), htons(frontend.endpoint.port),
+  return {address_key(frontend.endpoint.address), htons(frontend.endpoint.port),
           static_cast<std::uint8_t>(frontend.protocol), PATU_SCOPE_CLUSTER};
 }
 
@@ -93,7 +86,7 @@ Result<Plan> plan_of(const Service& service) {
   if (const auto twice = std::adjacent_find(backends.begin(), backends.end()); twice != backends.end())
     return fail(Errc::invalid_argument, "backend " + twice->to_string() + " is given twice");
   for (const Endpoint& backend : backends) {
-    plan.backends.push_back({bytes_of(backend.address), htons(backend.port), 0, 0, 0});
+    plan.backends.push_back({address_key(backend.address), htons(backend.port), 0, 0, 0});
     if (backend.address.is_v4()) ++plan.v4_count;
   }
   return plan;

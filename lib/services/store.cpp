@@ -11,6 +11,7 @@
 
 #include "base/quote.hpp"
 #include "base/try.hpp"
+#include "bpf/info.hpp"
 
 namespace patu::services {
 namespace {
@@ -56,22 +57,15 @@ std::uint32_t further_parts(std::size_t frontends) noexcept {
 }
 
 Result<patu_service_table> Store::table() const {
-  PATU_TRY_LET(table, instance_->service_table().lookup(0), "service_table");
-  if (!table) return fail(Errc::protocol, "map service_table has no element");
-  return *table;
+  return bpf::Element<patu_service_table>(instance_->map_fd(bpf::MapId::service_table), "service_table").get();
 }
 
 Result<> Store::put_table(const patu_service_table& table) const {
-  PATU_TRY(instance_->service_table().put(0, table), "service_table");
-  return {};
+  return bpf::Element<patu_service_table>(instance_->map_fd(bpf::MapId::service_table), "service_table").put(table);
 }
 
 Result<std::uint32_t> Store::max_entries(bpf::MapId map) const {
-  bpf_map_info info;
-  std::memset(&info, 0, sizeof info);  // clang's {} leaves unnamed bit-fields as they were
-  std::uint32_t size = sizeof info;
-  if (bpf_obj_get_info_by_fd(instance_->map_fd(map), &info, &size) != 0)
-    return PATU_FAIL_ERRNO("inspect a map of services");
+  PATU_TRY_LET(info, bpf::inspect<bpf_map_info>(instance_->map_fd(map), "inspect a map of services"));
   return info.max_entries;
 }
 

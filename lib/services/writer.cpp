@@ -52,8 +52,7 @@ Result<patu_service_table> Writer::begin() {
 }
 
 Result<> Writer::upsert(const Plan& plan) {
-  auto held = store_.instance().lock_services();
-  if (!held) return fail(std::move(held.error()));
+  PATU_TRY_LET(held, store_.instance().lock_services());
   PATU_TRY_LET(table, begin());
   Change change{.name = plan.name};
   PATU_TRY_LET(before, store_.record(plan.name));
@@ -216,8 +215,7 @@ Result<> Writer::give_up(Error&& reason, patu_service_table& table) {
 }
 
 Result<> Writer::remove(const patu_service_key& name) {
-  auto held = store_.instance().lock_services();
-  if (!held) return fail(std::move(held.error()));
+  PATU_TRY_LET(held, store_.instance().lock_services());
   PATU_TRY_LET(table, begin());
   PATU_TRY_LET(before, store_.record(name));
   if (!before) return {};
@@ -250,8 +248,7 @@ Result<Service> Writer::read(const patu_service_key& name, const Record& record)
 }
 
 Result<std::optional<Service>> Writer::find(const patu_service_key& name) {
-  auto held = store_.instance().lock_services();
-  if (!held) return fail(std::move(held.error()));
+  PATU_TRY_LET(held, store_.instance().lock_services());
   PATU_TRY_LET(record, store_.record(name));
   if (!record) return std::optional<Service>{};
   PATU_TRY_LET(service, read(name, *record));
@@ -259,8 +256,7 @@ Result<std::optional<Service>> Writer::find(const patu_service_key& name) {
 }
 
 Result<std::vector<Service>> Writer::list() {
-  auto held = store_.instance().lock_services();
-  if (!held) return fail(std::move(held.error()));
+  PATU_TRY_LET(held, store_.instance().lock_services());
   std::vector<std::pair<std::uint32_t, patu_service_key>> found;
   PATU_TRY(store_.visit_heads([&](const patu_service_key& name, const patu_service& head) -> Result<> {
     found.emplace_back(head.base, name);

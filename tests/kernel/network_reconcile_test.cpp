@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include "names.hpp"
+#include "network/node.hpp"
 #include "network_fixture.hpp"
 #include "patu/patu.hpp"
 #include "raw_map.hpp"
@@ -279,4 +280,16 @@ TEST_CASE("two leases for one interface's address: the wrong owner is named, and
   must(fixture.network.reconcile());
   must(fixture.network.reconcile());
   CHECK(fixture.findings() == "");
+}
+
+TEST_CASE("an interface that goes while it is repaired leaves no lease and no entry") {
+  Fixture fixture;
+  auto node = must(network::open_node(fixture.datapath, network_options()));
+  const auto port = must(network::find_port(node, id("web-1")));
+  REQUIRE(port);
+  output_of("ip link del " + fixture.port);
+  CHECK_FALSE(must(network::restore_port(node, *port)));
+  CHECK(Leases("leases").size() == 0);
+  CHECK(Attachments("attachments").size() == 0);
+  CHECK(Pods("pods").size() == 0);
 }

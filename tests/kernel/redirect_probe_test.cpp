@@ -28,13 +28,13 @@ struct Staged {
     const auto loaded = object->load();
     REQUIRE_MESSAGE(loaded.has_value(), loaded.error().to_string());
     Staged out{std::move(*object), {}};
-    out.fds = {out.object.map_fd("sockets"), out.object.map_fd("streams"), out.object.map_fd("pods"),
-               out.object.map_fd("settings"), out.object.program_fd("patu_skmsg")};
-    if (attached) REQUIRE(::bpf_prog_attach(out.fds.skmsg, out.fds.sockets, BPF_SK_MSG_VERDICT, 0) == 0);
+    out.fds = {out.object.map_fd("sockets"), out.object.map_fd("streams"), out.object.map_fd("pods")};
+    if (attached)
+      REQUIRE(::bpf_prog_attach(out.object.program_fd("patu_skmsg"), out.fds.sockets, BPF_SK_MSG_VERDICT, 0) == 0);
     patu_settings settings{};
     settings.redirect_enabled = enabled;
     settings.redirect_limit_bytes = 1u << 20;
-    REQUIRE(bpf::Map<std::uint32_t, patu_settings>(out.fds.settings).put(0, settings));
+    REQUIRE(bpf::Map<std::uint32_t, patu_settings>(out.object.map_fd("settings")).put(0, settings));
     return out;
   }
 
