@@ -180,21 +180,18 @@ TEST_CASE("a path with a delay delivers in order") {
   RedirectNode node(Rules::patu);
   const NodePod& near = node.add_pod();
   const NodePod& far = node.add_pod_behind({.delay = std::chrono::milliseconds(1)});
-  for (const Family& family : kFamilies) {
-    CAPTURE(family.name);
-    node.check([&]() -> bool {
-      for (int i = 0; i < 25; ++i) {
-        const Trial trial = i % 2 == 0 ? write_at_once(near, far, family) : write_at_once(far, near, family);
-        EXPECT(trial.made && trial.intact);
-      }
-      // The path does not hinder redirection where both ends are known in time.
-      const Connection c = connect_pods(near, far, family);
-      EXPECT(c);
-      EXPECT(exchange_once(c));
-      EXPECT(tcp_bytes_sent(c.client.get()) == 0 && tcp_bytes_sent(c.server.get()) == 0);
-      return true;
-    });
-  }
+  node.check_families([&](const Family& family) -> bool {
+    for (int i = 0; i < 25; ++i) {
+      const Trial trial = i % 2 == 0 ? write_at_once(near, far, family) : write_at_once(far, near, family);
+      EXPECT(trial.made && trial.intact);
+    }
+    // The path does not hinder redirection where both ends are known in time.
+    const Connection c = connect_pods(near, far, family);
+    EXPECT(c);
+    EXPECT(exchange_once(c));
+    EXPECT(tcp_bytes_sent(c.client.get()) == 0 && tcp_bytes_sent(c.server.get()) == 0);
+    return true;
+  });
 }
 
 TEST_CASE("the simple version mixes bytes up on a path with a delay") {
@@ -302,36 +299,33 @@ TEST_CASE("switching off in mid-stream loses nothing, and what was switched off 
   RedirectNode node(Rules::patu);
   const NodePod& a = node.add_pod();
   const NodePod& b = node.add_pod();
-  for (const Family& family : kFamilies) {
-    CAPTURE(family.name);
-    node.check([&]() -> bool {
-      const Connection c = connect_pods(a, b, family);
-      EXPECT(c);
-      bool switched = false;
-      std::thread operator_of_node([&] {
-        while (node.redirected_bytes(c.client.get()) < 1u << 20) std::this_thread::yield();
-        switched = static_cast<bool>(node.datapath().set_socket_redirect(false));
-      });
-      // Messages and chunks are alike, so that nothing but the switch ends the redirection.
-      bool intact = true;
-      std::uint64_t position = 0;
-      for (; intact && node.state_of(c.client.get()) == PATU_STREAM_REDIRECTED && position < 1u << 30; position += 8192)
-        intact = send_all(c.client.get(), bytes_at(position, 8192)) &&
-                 receive_exactly(c.server.get(), 8192) == bytes_at(position, 8192);
-      operator_of_node.join();
-      EXPECT(intact && switched);
-      EXPECT(node.state_of(c.client.get()) == PATU_STREAM_SWITCHED_OFF);
-      EXPECT(node.datapath().set_socket_redirect(true));
-      const std::uint64_t before = node.redirected_bytes(c.client.get());
-      EXPECT(exchange_once(c));
-      EXPECT(node.redirected_bytes(c.client.get()) == before);
-      EXPECT(tcp_bytes_sent(c.client.get()) >= 8);
-      const Connection next = connect_pods(a, b, family);
-      EXPECT(exchange_once(next));
-      EXPECT(node.redirected_bytes(next.client.get()) == 8);
-      return true;
+  node.check_families([&](const Family& family) -> bool {
+    const Connection c = connect_pods(a, b, family);
+    EXPECT(c);
+    bool switched = false;
+    std::thread operator_of_node([&] {
+      while (node.redirected_bytes(c.client.get()) < 1u << 20) std::this_thread::yield();
+      switched = static_cast<bool>(node.datapath().set_socket_redirect(false));
     });
-  }
+    // Messages and chunks are alike, so that nothing but the switch ends the redirection.
+    bool intact = true;
+    std::uint64_t position = 0;
+    for (; intact && node.state_of(c.client.get()) == PATU_STREAM_REDIRECTED && position < 1u << 30; position += 8192)
+      intact = send_all(c.client.get(), bytes_at(position, 8192)) &&
+               receive_exactly(c.server.get(), 8192) == bytes_at(position, 8192);
+    operator_of_node.join();
+    EXPECT(intact && switched);
+    EXPECT(node.state_of(c.client.get()) == PATU_STREAM_SWITCHED_OFF);
+    EXPECT(node.datapath().set_socket_redirect(true));
+    const std::uint64_t before = node.redirected_bytes(c.client.get());
+    EXPECT(exchange_once(c));
+    EXPECT(node.redirected_bytes(c.client.get()) == before);
+    EXPECT(tcp_bytes_sent(c.client.get()) >= 8);
+    const Connection next = connect_pods(a, b, family);
+    EXPECT(exchange_once(next));
+    EXPECT(node.redirected_bytes(next.client.get()) == 8);
+    return true;
+  });
 }
 
 TEST_CASE("threads that take turns at a socket go over to TCP at once, also while another reads it") {
@@ -530,30 +524,27 @@ TEST_CASE("connections that follow each other on the same two ports do not see e
   RedirectNode node(Rules::patu);
   const NodePod& a = node.add_pod();
   const NodePod& b = node.add_pod();
-  for (const Family& family : kFamilies) {
-    CAPTURE(family.name);
-    node.check([&]() -> bool {
-      std::uint64_t redirected = 0;
-      for (int i = 0; i < 500; ++i) {
-        Connection c = connect_pods(a, b, family, 7000, 7001);
-        EXPECT(c);
-        const std::string number = std::to_string(1000 + i);
-        EXPECT(send_all(c.client.get(), number) && receive_exactly(c.server.get(), 4) == number);
-        EXPECT(send_all(c.server.get(), number) && receive_exactly(c.client.get(), 4) == number);
-        redirected += node.redirected_bytes(c.client.get()) + node.redirected_bytes(c.server.get());
-        // Bytes that nobody reads, to be met by nobody.
-        EXPECT(send_all(c.client.get(), "unread") && send_all(c.server.get(), "unread"));
-        if (i % 2 == 0) {
-          const linger reset{.l_onoff = 1, .l_linger = 0};
-          ::setsockopt(c.client.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-          c.client = UniqueFd();
-        } else {
-          c.server = UniqueFd();  // the server's side waits, which a new connection may cut short
-        }
+  node.check_families([&](const Family& family) -> bool {
+    std::uint64_t redirected = 0;
+    for (int i = 0; i < 500; ++i) {
+      Connection c = connect_pods(a, b, family, 7000, 7001);
+      EXPECT(c);
+      const std::string number = std::to_string(1000 + i);
+      EXPECT(send_all(c.client.get(), number) && receive_exactly(c.server.get(), 4) == number);
+      EXPECT(send_all(c.server.get(), number) && receive_exactly(c.client.get(), 4) == number);
+      redirected += node.redirected_bytes(c.client.get()) + node.redirected_bytes(c.server.get());
+      // Bytes that nobody reads, to be met by nobody.
+      EXPECT(send_all(c.client.get(), "unread") && send_all(c.server.get(), "unread"));
+      if (i % 2 == 0) {
+        const linger reset{.l_onoff = 1, .l_linger = 0};
+        ::setsockopt(c.client.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+        c.client = UniqueFd();
+      } else {
+        c.server = UniqueFd();  // the server's side waits, which a new connection may cut short
       }
-      EXPECT(redirected == 500 * 8);
-      EXPECT(node.sockets_in_map() == 0);
-      return true;
-    });
-  }
+    }
+    EXPECT(redirected == 500 * 8);
+    EXPECT(node.sockets_in_map() == 0);
+    return true;
+  });
 }

@@ -87,24 +87,21 @@ TEST_CASE("an excluded port is left alone as either end's, and its neighbour is 
   RedirectNode node(Rules::patu);
   const NodePod& a = node.add_pod();
   const NodePod& b = node.add_pod();
-  for (const Family& family : kFamilies) {
-    CAPTURE(family.name);
-    node.check([&]() -> bool {
-      const Connection to = connect_pods(a, b, family, RedirectNode::kExcludedPort);
-      EXPECT(to);
-      EXPECT(exchange_once(to));
-      EXPECT(stayed_out(node, to));
-      const Connection from = connect_pods(b, a, family, 0, RedirectNode::kExcludedPort);
-      EXPECT(from);
-      EXPECT(exchange_once(from));
-      EXPECT(stayed_out(node, from));
-      const Connection next = connect_pods(a, b, family, RedirectNode::kExcludedPort + 1);
-      EXPECT(next);
-      EXPECT(exchange_once(next));
-      EXPECT(is_redirected(node, next));
-      return true;
-    });
-  }
+  node.check_families([&](const Family& family) -> bool {
+    const Connection to = connect_pods(a, b, family, RedirectNode::kExcludedPort);
+    EXPECT(to);
+    EXPECT(exchange_once(to));
+    EXPECT(stayed_out(node, to));
+    const Connection from = connect_pods(b, a, family, 0, RedirectNode::kExcludedPort);
+    EXPECT(from);
+    EXPECT(exchange_once(from));
+    EXPECT(stayed_out(node, from));
+    const Connection next = connect_pods(a, b, family, RedirectNode::kExcludedPort + 1);
+    EXPECT(next);
+    EXPECT(exchange_once(next));
+    EXPECT(is_redirected(node, next));
+    return true;
+  });
 }
 
 TEST_CASE("the node's own connections with its pods are left alone") {
@@ -113,18 +110,15 @@ TEST_CASE("the node's own connections with its pods are left alone") {
   auto here = Netns::current();
   REQUIRE(here);
   const NodePod host{std::move(*here), *IpAddress::parse("10.200.0.1"), *IpAddress::parse("fd00:200::1"), "", {}};
-  for (const Family& family : kFamilies) {
-    CAPTURE(family.name);
-    node.check([&]() -> bool {
-      for (const bool outward : {true, false}) {
-        const Connection c = outward ? connect_pods(a, host, family) : connect_pods(host, a, family);
-        EXPECT(c);
-        EXPECT(exchange_once(c));
-        EXPECT(stayed_out(node, c));
-      }
-      return true;
-    });
-  }
+  node.check_families([&](const Family& family) -> bool {
+    for (const bool outward : {true, false}) {
+      const Connection c = outward ? connect_pods(a, host, family) : connect_pods(host, a, family);
+      EXPECT(c);
+      EXPECT(exchange_once(c));
+      EXPECT(stayed_out(node, c));
+    }
+    return true;
+  });
 }
 
 TEST_CASE("a pod's connections to itself are left alone, over loopback and by its own address") {
@@ -229,22 +223,19 @@ TEST_CASE("a full map leaves the connection to TCP") {
   RedirectNode node(Rules::patu, {.sockets = 3});
   const NodePod& a = node.add_pod();
   const NodePod& b = node.add_pod();
-  for (const Family& family : kFamilies) {
-    CAPTURE(family.name);
-    node.check([&]() -> bool {
-      const Connection first = connect_pods(a, b, family);
-      EXPECT(first);
-      const Connection second = connect_pods(a, b, family);
-      EXPECT(second);
-      EXPECT(node.sockets_in_map() == 3);
-      for (int i = 0; i < 2; ++i) EXPECT(exchange_once(first) && exchange_once(second));
-      EXPECT(is_redirected(node, first));
-      EXPECT(node.state_of(second.client.get()) == PATU_STREAM_NO_PEER);
-      EXPECT(!node.stream_of(second.server.get()));
-      EXPECT(tcp_bytes_sent(second.client.get()) >= 16);
-      return true;
-    });
-  }
+  node.check_families([&](const Family& family) -> bool {
+    const Connection first = connect_pods(a, b, family);
+    EXPECT(first);
+    const Connection second = connect_pods(a, b, family);
+    EXPECT(second);
+    EXPECT(node.sockets_in_map() == 3);
+    for (int i = 0; i < 2; ++i) EXPECT(exchange_once(first) && exchange_once(second));
+    EXPECT(is_redirected(node, first));
+    EXPECT(node.state_of(second.client.get()) == PATU_STREAM_NO_PEER);
+    EXPECT(!node.stream_of(second.server.get()));
+    EXPECT(tcp_bytes_sent(second.client.get()) >= 16);
+    return true;
+  });
 }
 
 TEST_CASE("a connection to a service is redirected to the backend") {

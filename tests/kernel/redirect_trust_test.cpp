@@ -231,28 +231,25 @@ TEST_CASE("a connection does not send to the dead one whose addresses and ports 
   RedirectNode node(Rules::patu);
   const NodePod& a = node.add_pod();
   const NodePod& b = node.add_pod();
-  for (const Family& family : kFamilies) {
-    CAPTURE(family.name);
-    node.check([&]() -> bool {
-      Connection dead = connect_pods(a, b, family, kServerPort, kClientPort);
-      EXPECT(dead);
-      EXPECT(exchange_once(dead));
-      const linger reset{.l_onoff = 1, .l_linger = 0};
-      ::setsockopt(dead.client.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-      dead.client = UniqueFd();
-      // The server's end was reset, but its program has not closed it.
-      const Connection c = connect_pods(a, b, family, kServerPort, kClientPort);
-      EXPECT(c);
-      EXPECT(send_all(c.client.get(), bytes_at(0, 60'000)) &&
-             receive_exactly(c.server.get(), 60'000) == bytes_at(0, 60'000));
-      EXPECT(node.state_of(c.client.get()) == PATU_STREAM_NO_PEER);
-      EXPECT(node.redirected_bytes(c.client.get()) == 0);
-      for (int i = 0; i < 3; ++i) EXPECT(exchange_once(c));
-      char byte;
-      EXPECT(::recv(dead.server.get(), &byte, 1, MSG_DONTWAIT) <= 0);
-      return true;
-    });
-  }
+  node.check_families([&](const Family& family) -> bool {
+    Connection dead = connect_pods(a, b, family, kServerPort, kClientPort);
+    EXPECT(dead);
+    EXPECT(exchange_once(dead));
+    const linger reset{.l_onoff = 1, .l_linger = 0};
+    ::setsockopt(dead.client.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    dead.client = UniqueFd();
+    // The server's end was reset, but its program has not closed it.
+    const Connection c = connect_pods(a, b, family, kServerPort, kClientPort);
+    EXPECT(c);
+    EXPECT(send_all(c.client.get(), bytes_at(0, 60'000)) &&
+           receive_exactly(c.server.get(), 60'000) == bytes_at(0, 60'000));
+    EXPECT(node.state_of(c.client.get()) == PATU_STREAM_NO_PEER);
+    EXPECT(node.redirected_bytes(c.client.get()) == 0);
+    for (int i = 0; i < 3; ++i) EXPECT(exchange_once(c));
+    char byte;
+    EXPECT(::recv(dead.server.get(), &byte, 1, MSG_DONTWAIT) <= 0);
+    return true;
+  });
 }
 
 TEST_CASE("a connection does not send to a peer that the kernel has given up") {

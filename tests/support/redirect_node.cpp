@@ -170,6 +170,13 @@ void RedirectNode::check(const std::function<bool()>& body, unsigned seconds) co
   CHECK_MESSAGE(run_in(state_->own, true, body, seconds) == 0, "the body failed, see stderr");
 }
 
+void RedirectNode::check_families(const std::function<bool(const Family&)>& body, unsigned seconds) const {
+  for (const Family& family : kFamilies) {
+    CAPTURE(family.name);
+    check([&] { return body(family); }, seconds);
+  }
+}
+
 void RedirectNode::steer_packets() const {
   for (const auto& pod : state_->pods) {
     steer(pod->netns, "eth0");

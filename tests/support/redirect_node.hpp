@@ -80,6 +80,8 @@ class RedirectNode final {
 
   // Runs `body` in a child inside the cgroup; a failed check unless it returns true in time.
   void check(const std::function<bool()>& body, unsigned seconds = 60) const;
+  // The same for each of kFamilies.
+  void check_families(const std::function<bool(const Family&)>& body, unsigned seconds = 60) const;
   // Of a socket of the calling process; nothing if it never entered the map.
   std::optional<patu_stream> stream_of(int socket_fd) const;
   std::uint64_t redirected_bytes(int socket_fd) const;  // that the socket has sent
