@@ -59,7 +59,8 @@ PATU_LAYOUT(struct patu_settings, 16);
 
 /* ---- pods and addresses ---------------------------------------------------------------------------------------- */
 
-#define PATU_POD_REDIRECT 1u /* chose socket redirection */
+#define PATU_POD_REDIRECT 1u    /* chose socket redirection */
+#define PATU_POD_NO_SERVICES 2u /* its namespace is in `exempt` */
 
 /* pods[address]: the address is a pod's of this node. */
 struct patu_pod {
@@ -108,7 +109,9 @@ PATU_LAYOUT(struct patu_attachment, 32);
 
 /* ---- services -------------------------------------------------------------------------------------------------- */
 
-#define PATU_SCOPE_CLUSTER 0 /* a virtual address; node ports and host ports will have scopes of their own */
+#define PATU_SCOPE_ADDRESS 0 /* of the address in the key */
+#define PATU_SCOPE_NODE 1    /* of every address of the node; the key's is 0.0.0.0 or :: */
+#define PATU_SCOPE_OUTSIDE 2 /* not used yet: the same frontend as traffic from outside the node meets it */
 
 struct patu_frontend_key {
 	struct patu_addr addr;
@@ -125,10 +128,21 @@ PATU_LAYOUT(struct patu_frontend_key, 20);
 #define PATU_WORD_GENERATION_BITS 13
 #define PATU_WORD_TAG_BITS 16
 
+/* patu_frontend.flags */
+#define PATU_FRONTEND_KIND 0x7u      /* FrontendKind */
+#define PATU_FRONTEND_LOOPBACK 0x8u  /* also through the loopback addresses, for the node's own processes */
+#define PATU_FRONTEND_RESERVED 0x10u /* nobody may bind to the port in the node's namespace */
+
+#define PATU_KIND_CLUSTER 0u
+#define PATU_KIND_LOAD_BALANCER 1u
+#define PATU_KIND_EXTERNAL 2u
+#define PATU_KIND_NODE_PORT 3u
+#define PATU_KIND_HOST_PORT 4u
+
 struct patu_frontend {
 	__u64 word;
 	__u32 service_id;
-	__u32 flags;              /* 0; for traffic policy and affinity */
+	__u32 flags;              /* PATU_FRONTEND_* */
 	__u32 affinity_timeout_s; /* 0: none */
 	struct bpf_spin_lock
 		lock; /* never taken here: with it the library can change an element in place (BPF_F_LOCK). An
@@ -158,23 +172,34 @@ static inline __u32 patu_word_tag(__u64 word)
 	return word >> 48;
 }
 
-/* FNV-1a over the key, folded to 16 bits. */
+/* FNV-1a over the words of the key, folded to 16 bits. */
 static inline __u32 patu_frontend_tag(const struct patu_frontend_key *key)
 {
-	const __u8 *bytes = (const __u8 *)key;
+	__u32 words[sizeof(*key) / sizeof(__u32)];
 	__u32 hash = 2166136261u;
-	for (unsigned int i = 0; i < sizeof(*key); ++i)
-		hash = (hash ^ bytes[i]) * 16777619u;
+
+	__builtin_memcpy(words, key, sizeof(words));
+	for (unsigned int i = 0; i < sizeof(words) / sizeof(words[0]); ++i) {
+		hash = (hash ^ words[i]) * 16777619u;
+		hash ^= hash >> 15;
+	}
 	return (hash ^ hash >> 16) & 0xffff;
 }
 
-/* One backend of one extent. Two to a cache line, so that none straddles one. */
+/* One backend of one extent. Two to a cache line, so that none straddles one. A frontend's word leads to a view: slots of one
+ * family that can be chosen, sorted by address and port, so that a program finds a backend in it by bisection. A choice is
+ * one random number: its high part is a slot of the view; that slot is the choice if the low part, as a fraction of 2^32,
+ * is not above `threshold`, and `alias` is otherwise (Walker's method: any weights, two loads). */
 struct patu_slot {
 	struct patu_addr addr;
 	__be16 port;
 	__u16 generation; /* as in the word of the frontend that owns the extent; 0: never written */
-	__u32 flags;      /* 0; for terminating and maintenance */
-	__u64 reserved;
+	__u32 threshold;  /* 0xffffffff: always this one */
+	__u16 alias;      /* counted from the view's first slot */
+	__u16 weight;
+	__u8 state; /* BackendState */
+	__u8 local;
+	__u16 reserved;
 };
 PATU_LAYOUT(struct patu_slot, 32);
 
@@ -193,28 +218,157 @@ struct patu_service_key {
 };
 PATU_LAYOUT(struct patu_service_key, 192);
 
-struct patu_service {
-	__u32 id;
-	__u32 base;     /* first slot of the extent; IPv4 backends first, then IPv6 */
-	__u32 capacity; /* slots of the extent */
-	__u32 v4_count;
-	__u32 v6_count;
-	__u32 generation;
-	__u32 frontend_count; /* of all parts */
-	__u32 bank;           /* 0 or 1: further parts are numbered from bank * PATU_SERVICE_BANK + 1 */
-	struct patu_frontend_key frontends[PATU_SERVICE_FRONTENDS]; /* of this part */
+/* A frontend as a record has it. */
+struct patu_listed_frontend {
+	struct patu_frontend_key key;
+	__u32 flags; /* PATU_FRONTEND_* */
 };
-PATU_LAYOUT(struct patu_service, 112);
+PATU_LAYOUT(struct patu_listed_frontend, 24);
 
-/* service_table[0]: apart from meta, because whoever writes it holds another lock. */
+#define PATU_SERVICE_LOCAL 1u     /* TrafficPolicy::local */
+#define PATU_SERVICE_CLOSE_TCP 2u /* with the backend go its connections */
+
+/* The extent: all IPv4 backends, those of the view first; all IPv6 backends likewise; with PATU_SERVICE_LOCAL, copies of the
+ * node's own IPv4 and then IPv6 backends, as views of their own. */
+struct patu_service {
+	__u64 changed; /* sequence of the table at the last change: of two records with one frontend the later is right */
+	__u32 id;
+	__u32 flags; /* PATU_SERVICE_* */
+	__u32 base;  /* first slot of the extent */
+	__u32 generation;
+	__u16 v4_count; /* all backends of the family, and those of them in its view */
+	__u16 v4_view;
+	__u16 v6_count;
+	__u16 v6_view;
+	__u16 v4_local; /* of the copies */
+	__u16 v6_local;
+	__u16 frontend_count; /* of all parts */
+	__u16 bank;           /* 0 or 1: further parts are numbered from bank * PATU_SERVICE_BANK + 1 */
+	__u32 affinity_timeout_s;
+	__u32 reserved;
+	struct patu_listed_frontend frontends[PATU_SERVICE_FRONTENDS]; /* of this part */
+};
+PATU_LAYOUT(struct patu_service, 144);
+
+/* service_table[0]: apart from meta, because whoever writes it holds another lock. Programs read `node_cookie` and
+ * what follows it. */
 struct patu_service_table {
 	__u64 sequence;         /* + 2 a change; odd: under way, or its writer died and the next one puts it right */
 	__u32 last_service_id;  /* ids are never used twice */
-	__u32 frontend_entries; /* of the maps `frontends` and `services`: a hash does not tell */
+	__u32 frontend_entries; /* of the maps: a hash does not tell */
 	__u32 service_entries;
+	__u32 address_entries;
+	__u32 stale_entries;
+	__u32 has_node_addresses; /* they have been read at least once */
+	__u64 node_cookie;        /* of the namespace whose addresses node ports are on; 0: not known */
+	__u32 wildcards;          /* frontends of PATU_SCOPE_NODE: none, and nobody looks for them */
+	__u32 reserved_ports;     /* frontends with PATU_FRONTEND_RESERVED */
+	__u32 wants_events;       /* somebody reads `events` */
 	__u32 reserved;
 };
-PATU_LAYOUT(struct patu_service_table, 24);
+PATU_LAYOUT(struct patu_service_table, 56);
+
+/* addresses[address] */
+#define PATU_ADDRESS_NODE 1u /* the node's own: node ports and external addresses are served there */
+struct patu_address {
+	__u32 flags;    /* PATU_ADDRESS_* */
+	__u32 clusters; /* frontends of kind cluster: what is none of them is refused */
+	struct bpf_spin_lock
+		lock; /* as in patu_frontend: nobody who looks an address up may miss it while it is counted */
+};
+PATU_LAYOUT(struct patu_address, 12);
+
+/* counters[service id]: added to by the programs, made and removed by the library with the service. */
+struct patu_counters {
+	__u64 connects;
+	__u64 refused;
+	__u64 retries;
+	__u64 affinity_hits;
+	__u64 last_event_ns;
+};
+PATU_LAYOUT(struct patu_counters, 40);
+
+/* A socket's backend and what its owner believes to talk to. `connected[socket]`; and of unconnected UDP sockets an array in
+ * `datagrams[socket]`, and when that is full of services that are in use, in `more_datagrams[socket]`. */
+struct patu_translation {
+	struct patu_addr frontend;
+	struct patu_addr backend;
+	__be16 frontend_port; /* 0: unused */
+	__be16 backend_port;
+	__u32 service_id;
+	__u32 slot; /* where the backend was last found */
+	__u8 protocol;
+	__u8 is_current; /* else kept for late answers alone */
+	__u16 reserved;
+};
+PATU_LAYOUT(struct patu_translation, 48);
+
+#define PATU_DATAGRAMS 4
+#define PATU_MORE_DATAGRAMS 28
+struct patu_datagrams {
+	__u64 next; /* the one to be replaced, if all are current */
+	struct patu_translation peers[PATU_DATAGRAMS];
+};
+PATU_LAYOUT(struct patu_datagrams, 200);
+struct patu_more_datagrams {
+	__u64 next;
+	struct patu_translation peers[PATU_MORE_DATAGRAMS];
+};
+PATU_LAYOUT(struct patu_more_datagrams, 1352);
+
+/* affinity[client, service]: entries that have timed out are removed by whoever changes the table. */
+struct patu_affinity_key {
+	__u64 netns_cookie;
+	__u32 service_id;
+	__u32 is_v6;
+};
+PATU_LAYOUT(struct patu_affinity_key, 16);
+struct patu_affinity {
+	struct bpf_spin_lock lock; /* first: without CAP_PERFMON the verifier allows no arithmetic that leads to it */
+	__u32 slot;                /* where the backend was last found */
+	__u64 last_ns;             /* CLOCK_BOOTTIME */
+	struct patu_addr backend;
+	__be16 port;
+	__u16 reserved;
+	__u32 timeout_s;
+};
+PATU_LAYOUT(struct patu_affinity, 40);
+
+/* exempt[cookie of a network namespace]: nothing is resolved for its sockets. The value is the host's end of an interface whose
+ * attachment says so (PATU_POD_NO_SERVICES); the entry goes with the last one of the namespace. */
+
+/* stale[backend]: it was taken out of the service, and sockets that talk to it are still to be closed. */
+struct patu_stale_key {
+	struct patu_addr backend;
+	__be16 port;
+	__u8 protocol;
+	__u8 reserved;
+	__u32 service_id;
+};
+PATU_LAYOUT(struct patu_stale_key, 24);
+
+/* What the program find_stale tells of a socket that talks to such a backend. */
+struct patu_stale_socket {
+	__u32 netns; /* inode number of its namespace; 0: it is not to be closed yet */
+	__u32 protocol;
+};
+PATU_LAYOUT(struct patu_stale_socket, 8);
+
+/* events: a ring buffer of these. */
+struct patu_event {
+	__u64 ns; /* CLOCK_MONOTONIC */
+	__u64 netns_cookie;
+	struct patu_frontend_key frontend;
+	__u32 service_id;
+	__u32 kind; /* ServiceEvent::Kind */
+	__u32 reserved;
+};
+PATU_LAYOUT(struct patu_event, 48);
+#define PATU_EVENT_NO_BACKEND 1u
+#define PATU_EVENT_RETRIES 2u
+#define PATU_EVENT_AFFINITY_FULL 3u
+#define PATU_EVENT_NO_MEMORY 4u
+#define PATU_EVENT_PEERS_FULL 5u
 
 /* ---- socket redirection ---------------------------------------------------------------------------------------- */
 
@@ -283,6 +437,18 @@ struct patu_port_key {
 };
 PATU_LAYOUT(struct patu_port_key, 8);
 
+#ifdef __bpf__
+/* The X below that makes a program's maps of the lists. */
+#define PATU_DEFINE_MAP(map, kind, key_type, value_type, entries, flags) \
+	struct {                                                         \
+		__uint(type, kind);                                      \
+		__uint(max_entries, entries);                            \
+		__uint(map_flags, flags);                                \
+		__type(key, key_type);                                   \
+		__type(value, value_type);                               \
+	} map SEC(".maps");
+#endif
+
 /* ---- maps: X(name, type, key, value, entries, flags) ------------------------------------------------------------- */
 /* Entries are the smallest; DatapathOptions scales them. */
 
@@ -297,9 +463,17 @@ PATU_LAYOUT(struct patu_port_key, 8);
 #define PATU_SERVICE_MAPS(X)                                                                                     \
 	X(frontends, BPF_MAP_TYPE_HASH, struct patu_frontend_key, struct patu_frontend, 4096, BPF_F_NO_PREALLOC) \
 	X(services, BPF_MAP_TYPE_HASH, struct patu_service_key, struct patu_service, 4096, BPF_F_NO_PREALLOC)    \
-	X(service_table, BPF_MAP_TYPE_ARRAY, __u32, struct patu_service_table, 1, 0)
+	X(service_table, BPF_MAP_TYPE_ARRAY, __u32, struct patu_service_table, 1, 0)                             \
+	X(addresses, BPF_MAP_TYPE_HASH, struct patu_addr, struct patu_address, 4096, BPF_F_NO_PREALLOC)          \
+	X(counters, BPF_MAP_TYPE_HASH, __u32, struct patu_counters, 4096, BPF_F_NO_PREALLOC)                     \
+	X(affinity, BPF_MAP_TYPE_HASH, struct patu_affinity_key, struct patu_affinity, 4096, BPF_F_NO_PREALLOC)  \
+	X(exempt, BPF_MAP_TYPE_HASH, __u64, __u32, 1024, BPF_F_NO_PREALLOC)                                      \
+	X(stale, BPF_MAP_TYPE_HASH, struct patu_stale_key, __u32, 4096, BPF_F_NO_PREALLOC)                       \
+	X(connected, BPF_MAP_TYPE_SK_STORAGE, int, struct patu_translation, 0, BPF_F_NO_PREALLOC)                \
+	X(datagrams, BPF_MAP_TYPE_SK_STORAGE, int, struct patu_datagrams, 0, BPF_F_NO_PREALLOC)                  \
+	X(more_datagrams, BPF_MAP_TYPE_SK_STORAGE, int, struct patu_more_datagrams, 0, BPF_F_NO_PREALLOC)
 
 #define PATU_REDIRECT_MAPS(X) X(excluded, BPF_MAP_TYPE_HASH, struct patu_port_key, __u32, 1024, BPF_F_NO_PREALLOC)
 
 /* Declared by hand, because their definitions need more than the above: `slots` (array of arrays of struct patu_slot),
- * `sockets` (SOCKHASH, struct patu_socket_key), `streams` (SK_STORAGE, the redirect programs' own). */
+ * `events` (RINGBUF of struct patu_event), `sockets` (SOCKHASH, struct patu_socket_key), `streams` (SK_STORAGE, the redirect programs' own). */

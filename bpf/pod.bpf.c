@@ -25,15 +25,7 @@
 
 #include "patu_maps.h"
 
-#define DEFINE_MAP(map, kind, key_type, value_type, entries, flags) \
-	struct {                                                    \
-		__uint(type, kind);                                 \
-		__uint(max_entries, entries);                       \
-		__uint(map_flags, flags);                           \
-		__type(key, key_type);                              \
-		__type(value, value_type);                          \
-	} map SEC(".maps");
-PATU_POD_MAPS(DEFINE_MAP)
+PATU_POD_MAPS(PATU_DEFINE_MAP)
 
 /* Verdicts on a frame if its sender is who it says. GO_ON: the next program if there is one, then the bridge. */
 #define GO_ON TC_ACT_UNSPEC

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Services: connect(2) to a frontend becomes a connect to one of its backends, before there is a packet. */
+/* Services: a socket that connects or sends to a frontend goes to one of its backends, before there is a packet, and is told
+ * that it talks to the frontend. */
 #include <stdbool.h>
+#include <stddef.h>
 #include <linux/bpf.h>
 #include <linux/errno.h>
 #include <linux/in.h>
@@ -15,21 +17,10 @@
 #define ALLOW 1
 #define REJECT 0 /* with EPERM, unless bpf_set_retval said otherwise */
 
-/* A frontend is read again when its element or its extent was reused meanwhile. */
-#define TRIES 3
-
 /* Linux 6.1 and later; the loader knows. The verifier removes the call where this is 0, because the kernel may lack it. */
 const volatile __u32 has_set_retval = 0;
 
-#define DECLARE_MAP(map, map_type, key_type, value_type, entries, flags) \
-	struct {                                                         \
-		__uint(type, map_type);                                  \
-		__uint(max_entries, entries);                            \
-		__uint(map_flags, flags);                                \
-		__type(key, key_type);                                   \
-		__type(value, value_type);                               \
-	} map SEC(".maps");
-PATU_SERVICE_MAPS(DECLARE_MAP)
+PATU_SERVICE_MAPS(PATU_DEFINE_MAP)
 
 /* Sizes, not types: clang would leave the slot's BTF a forward declaration here. */
 struct chunk {
@@ -46,126 +37,453 @@ struct {
 	__array(values, struct chunk);
 } slots SEC(".maps");
 
-enum verdict {
-	NOT_A_FRONTEND,
-	CHOSEN,
-	REFUSED,
-};
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 65536);
+} events SEC(".maps");
 
-/* False if the extent is no longer the one that the word was written for. */
-static __always_inline bool copy_slot(__u64 word, struct patu_slot *out)
-{
-	__u64 random = bpf_get_prandom_u32();
-	__u32 index = patu_word_base(word) + (__u32)(random * patu_word_count(word) >> 32);
-	__u32 chunk = index / PATU_CHUNK_SLOTS;
-	__u32 place = index % PATU_CHUNK_SLOTS;
+#include "service_choice.h"
+#include "service_memory.h"
 
-	void *inner = bpf_map_lookup_elem(&slots, &chunk);
-	if (!inner)
-		return false;
-	struct patu_slot *slot = bpf_map_lookup_elem(inner, &place);
-	if (!slot)
-		return false;
-
-	__u16 generation = patu_word_generation(word);
-	if (*(volatile __u16 *)&slot->generation != generation)
-		return false;
-	barrier();
-	*out = *slot;
-	barrier();
-	return *(volatile __u16 *)&slot->generation == generation;
-}
-
-static __always_inline enum verdict resolve(const struct patu_frontend_key *key, struct patu_slot *out)
-{
-	struct patu_frontend *frontend = bpf_map_lookup_elem(&frontends, key);
-	if (!frontend)
-		return NOT_A_FRONTEND;
-	/* Once: without CAP_PERFMON the verifier also walks every branch that a processor may speculate about. */
-	const __u32 tag = patu_frontend_tag(key);
-
-	for (int i = 0; i < TRIES; ++i) {
-		/* One load: base, count and generation belong together. */
-		__u64 word = *(volatile __u64 *)&frontend->word;
-		if (patu_word_tag(word) == tag) {
-			if (patu_word_count(word) == 0)
-				return REFUSED;
-			if (copy_slot(word, out))
-				return CHOSEN;
-		}
-		frontend = bpf_map_lookup_elem(&frontends, key);
-		if (!frontend)
-			return NOT_A_FRONTEND;
-	}
-	return REFUSED;
-}
-
-static __always_inline int refuse(void)
+static __always_inline int refuse(int error)
 {
 	if (has_set_retval)
-		bpf_set_retval(-ECONNREFUSED);
+		bpf_set_retval(-error);
 	return REJECT;
 }
 
-static __always_inline bool is_tcp(const struct bpf_sock_addr *ctx)
+/* ---- resolving ---------------------------------------------------------------------------------------------------- */
+
+/* What an address and port are to the socket. */
+enum place {
+	ORDINARY,
+	FRONTEND,
+	NODE_FRONTEND, /* one of all the node's addresses */
+	VIRTUAL,       /* a cluster address, and none of its ports */
+};
+
+static __always_inline int locate_on_node(struct bpf_sock_addr *ctx, union key *key, bool is_node)
 {
-	return ctx->protocol == IPPROTO_TCP || ctx->protocol == IPPROTO_MPTCP;
+	struct patu_service_table *table = the_table();
+	if (!table || !table->wildcards)
+		return ORDINARY;
+	bool by_loopback = is_loopback(key) && table->node_cookie == bpf_get_netns_cookie(ctx);
+	if (!is_node && !by_loopback)
+		return ORDINARY;
+	to_node_key(key);
+	struct patu_frontend *found = bpf_map_lookup_elem(&frontends, key);
+	if (!found || (by_loopback && !(found->flags & PATU_FRONTEND_LOOPBACK)))
+		return ORDINARY;
+	return NODE_FRONTEND;
 }
 
-/* The four words of an address, at offsets that the verifier and the compiler know to be aligned. */
-union key {
-	struct patu_frontend_key frontend;
-	__u32 word[5];
-	__u64 aligned;
-};
+/* Not static, and with numbers alone, as those in service_choice.h. */
+__noinline int locate(struct bpf_sock_addr *ctx, __u64 high, __u64 low, __u32 end)
+{
+	union key key = {.half = {high, low, end}};
+	int place = FRONTEND;
+
+	struct patu_frontend *found = bpf_map_lookup_elem(&frontends, &key);
+	if (!found || is_node_only(found->flags)) {
+		struct patu_address *address = bpf_map_lookup_elem(&addresses, &key.frontend.addr);
+		bool is_node = address && (address->flags & PATU_ADDRESS_NODE);
+		if (!found || !is_node) {
+			bool is_virtual = address && address->clusters;
+			place = locate_on_node(ctx, &key, is_node);
+			if (place == ORDINARY && is_virtual)
+				place = VIRTUAL;
+		}
+	}
+	__u64 cookie = bpf_get_netns_cookie(ctx);
+	return place != ORDINARY && bpf_map_lookup_elem(&exempt, &cookie) ? ORDINARY : place;
+}
+
+static __always_inline int place_of(struct bpf_sock_addr *ctx, const union key *asked)
+{
+	return locate(ctx, asked->half[0], asked->half[1], asked->word[4]);
+}
+
+/* False: try again. */
+static __always_inline bool choose(struct bpf_sock_addr *ctx, struct request *request, const struct frontend *frontend)
+{
+	const __u64 *half = (const __u64 *)&request->to.backend;
+	int slot = AGAIN;
+
+	request->is_new = true;
+	if (frontend->affinity_timeout_s) {
+		slot = find_for_client(ctx, frontend->word, frontend->service_id, request->is_v6,
+				       frontend->affinity_timeout_s);
+		if (slot < 0)
+			return false;
+		if (slot & HIT)
+			COUNT(frontend->service_id, affinity_hits);
+		if (slot & FULL) {
+			tell(ctx, PATU_EVENT_AFFINITY_FULL, &request->asked, frontend->service_id);
+			slot = AGAIN; /* the socket may remember what the pod cannot */
+		} else {
+			slot &= HIT - 1;
+		}
+	}
+	if (slot < 0 && request->has_former && request->to.service_id == frontend->service_id) {
+		slot = find_member(frontend->word, half[0], half[1], request->to.backend_port, request->to.slot);
+		request->is_new = slot < 0;
+	}
+	if (slot < 0)
+		slot = pick(frontend->word);
+	return slot >= 0 && copy_backend(frontend->word, slot, &request->to);
+}
+
+static __noinline int resolve(struct bpf_sock_addr *ctx, struct request *request)
+{
+	union key key = request->asked;
+	__u64 cookie = bpf_get_netns_cookie(ctx);
+
+	/* The most frequent answers first: with one look at the map. */
+	struct patu_frontend *found = bpf_map_lookup_elem(&frontends, &key);
+	if (!found || is_node_only(*(volatile __u32 *)&found->flags)) {
+		int place = place_of(ctx, &key);
+		if (place == ORDINARY)
+			return NOT_A_FRONTEND;
+		if (place == VIRTUAL)
+			return REFUSED;
+		if (place == NODE_FRONTEND)
+			to_node_key(&key);
+		found = bpf_map_lookup_elem(&frontends, &key);
+	} else if (bpf_map_lookup_elem(&exempt, &cookie)) {
+		return NOT_A_FRONTEND;
+	}
+	/* Once: without CAP_PERFMON the verifier also walks every branch that a processor may speculate about. */
+	const __u32 tag = patu_frontend_tag(&key.frontend);
+	__u32 service_id = 0;
+	__u32 event = PATU_EVENT_RETRIES;
+
+	UNROLLED
+	for (int i = 0; i < TRIES; ++i) {
+		struct frontend frontend;
+		if (i > 0)
+			found = bpf_map_lookup_elem(&frontends, &key);
+		if (!found) /* removed meanwhile */
+			return place_of(ctx, &request->asked) == VIRTUAL ? REFUSED : NOT_A_FRONTEND;
+		if (!read_frontend(found, tag, &frontend))
+			continue;
+		service_id = frontend.service_id;
+		if (!patu_word_count(frontend.word)) {
+			event = PATU_EVENT_NO_BACKEND;
+			break;
+		}
+		if (choose(ctx, request, &frontend)) {
+			request->to.service_id = service_id;
+			if (request->is_new)
+				COUNT(service_id, connects);
+			return CHOSEN;
+		}
+		COUNT(service_id, retries);
+	}
+	COUNT(service_id, refused);
+	tell(ctx, event, &request->asked, service_id);
+	return REFUSED;
+}
+
+/* ---- hooks -------------------------------------------------------------------------------------------------------- */
+
+/* False: of no concern to services. UDP-Lite has no frontends, but is refused at a cluster address like any other port. */
+static __always_inline bool ask(const struct bpf_sock_addr *ctx, struct request *request)
+{
+	__u32 protocol = ctx->protocol == IPPROTO_MPTCP ? IPPROTO_TCP : ctx->protocol;
+
+	request->asked.frontend.port = ctx->user_port;
+	request->asked.frontend.protocol = protocol;
+	request->asked.frontend.scope = PATU_SCOPE_ADDRESS;
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE;
+}
+
+#define REQUEST_V4(ctx, request)                                                             \
+	struct request request = {.asked.word = {0, 0, bpf_htonl(0xffff), (ctx)->user_ip4}}; \
+	if (!ask(ctx, &request))                                                             \
+	return ALLOW
+#define REQUEST_V6(ctx, request)                                                                                 \
+	struct request request = {                                                                               \
+		.asked.word = {(ctx)->user_ip6[0], (ctx)->user_ip6[1], (ctx)->user_ip6[2], (ctx)->user_ip6[3]}}; \
+	request.is_v6 = request.asked.half[0] || request.asked.word[2] != bpf_htonl(0xffff);                     \
+	if (!ask(ctx, &request))                                                                                 \
+	return ALLOW
+
+static __always_inline void put_v4(struct bpf_sock_addr *ctx, const struct patu_addr *addr, __be16 port)
+{
+	ctx->user_ip4 = ((const __u32 *)addr)[3];
+	ctx->user_port = port;
+}
+
+/* A mapped address, ::ffff:a.b.c.d, is IPv4's key already, and IPv4's backends are held mapped. */
+static __always_inline void put_v6(struct bpf_sock_addr *ctx, const struct patu_addr *addr, __be16 port)
+{
+	const __u32 *word = (const __u32 *)addr;
+
+	ctx->user_ip6[0] = word[0];
+	ctx->user_ip6[1] = word[1];
+	ctx->user_ip6[2] = word[2];
+	ctx->user_ip6[3] = word[3];
+	ctx->user_port = port;
+}
+
+static __always_inline int no_memory(struct bpf_sock_addr *ctx, const struct request *request)
+{
+	__u32 service_id = request->to.service_id;
+
+	COUNT(service_id, refused);
+	tell(ctx, PATU_EVENT_NO_MEMORY, &request->asked, service_id);
+	return refuse(ENOMEM);
+}
+
+/* ALLOW with verdict CHOSEN: `request->to` is where to go, and is remembered. */
+static __always_inline int on_connect(struct bpf_sock_addr *ctx, struct request *request, int *verdict)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct patu_translation *before = sk ? bpf_sk_storage_get(&connected, sk, 0, 0) : NULL;
+
+	if (before && request->asked.frontend.protocol == IPPROTO_UDP && has_frontend(before, &request->asked)) {
+		request->to = *before;
+		request->has_former = true;
+	}
+	*verdict = resolve(ctx, request);
+	if (*verdict == REFUSED)
+		return refuse(ECONNREFUSED);
+	if (*verdict == NOT_A_FRONTEND) {
+		if (before && sk)
+			bpf_sk_storage_delete(&connected, sk);
+		return ALLOW;
+	}
+	if (!before && sk)
+		before = bpf_sk_storage_get(&connected, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!before)
+		return no_memory(ctx, request);
+	put_frontend(&request->to, &request->asked);
+	*before = request->to;
+	return ALLOW;
+}
 
 SEC("cgroup/connect4")
 int sock4_connect(struct bpf_sock_addr *ctx)
 {
-	if (!is_tcp(ctx))
-		return ALLOW;
-
-	union key key = {.word = {0, 0, bpf_htonl(0xffff), ctx->user_ip4}};
-	key.frontend.port = ctx->user_port;
-	key.frontend.protocol = IPPROTO_TCP;
-	key.frontend.scope = PATU_SCOPE_CLUSTER;
-
-	struct patu_slot slot;
-	enum verdict verdict = resolve(&key.frontend, &slot);
-	if (verdict == NOT_A_FRONTEND)
-		return ALLOW;
-	if (verdict == REFUSED)
-		return refuse();
-	ctx->user_ip4 = ((__u32 *)&slot.addr)[3];
-	ctx->user_port = slot.port;
-	return ALLOW;
+	REQUEST_V4(ctx, request);
+	int verdict = NOT_A_FRONTEND;
+	int answer = on_connect(ctx, &request, &verdict);
+	if (answer == ALLOW && verdict == CHOSEN)
+		put_v4(ctx, &request.to.backend, request.to.backend_port);
+	return answer;
 }
 
-/* A mapped destination, ::ffff:a.b.c.d, is IPv4's key already, and IPv4's backends are held mapped. */
 SEC("cgroup/connect6")
 int sock6_connect(struct bpf_sock_addr *ctx)
 {
-	if (!is_tcp(ctx))
-		return ALLOW;
+	REQUEST_V6(ctx, request);
+	int verdict = NOT_A_FRONTEND;
+	int answer = on_connect(ctx, &request, &verdict);
+	if (answer == ALLOW && verdict == CHOSEN)
+		put_v6(ctx, &request.to.backend, request.to.backend_port);
+	return answer;
+}
 
-	union key key = {.word = {ctx->user_ip6[0], ctx->user_ip6[1], ctx->user_ip6[2], ctx->user_ip6[3]}};
-	key.frontend.port = ctx->user_port;
-	key.frontend.protocol = IPPROTO_TCP;
-	key.frontend.scope = PATU_SCOPE_CLUSTER;
+/* Whom the owner of the socket believes to talk to, or null. */
+static __always_inline const struct patu_translation *peer_of(struct bpf_sock *sk, const union key *from)
+{
+	if (!sk)
+		return NULL;
+	struct patu_translation *peer = bpf_sk_storage_get(&connected, sk, 0, 0);
+	return peer && has_backend(peer, from) ? peer : NULL;
+}
 
-	struct patu_slot slot;
-	enum verdict verdict = resolve(&key.frontend, &slot);
-	if (verdict == NOT_A_FRONTEND)
+/* What the socket was given before. */
+static __always_inline bool recall_datagram(struct bpf_sock_addr *ctx, struct bpf_sock *sk, struct request *request)
+{
+	int number = datagram_number(ctx, &request->asked, BY_FRONTEND);
+	const struct patu_translation *before = number == NONE ? NULL : datagram_at(sk, number);
+
+	if (before)
+		request->to = *before;
+	return before;
+}
+
+/* False: no memory. */
+static __always_inline bool remember_datagram(struct bpf_sock_addr *ctx, struct bpf_sock *sk,
+					      const struct request *request)
+{
+	int number = datagram_number(ctx, &request->asked, BY_FRONTEND);
+	struct patu_translation *before = number == NONE ? NULL : datagram_at(sk, number);
+
+	if (before && !is_same(&before->backend, before->backend_port, (const __u64 *)&request->to.backend,
+			       request->to.backend_port)) {
+		before->is_current = 0;
+		number = NONE;
+	}
+	if (number == NONE) {
+		number = find_place(ctx);
+		if (number == NONE)
+			return false;
+		if (number & EVICTED)
+			tell(ctx, PATU_EVENT_PEERS_FULL, &request->asked, request->to.service_id);
+	}
+	number &= ~EVICTED;
+	before = datagram_at(sk, number);
+	if (!before)
+		return false;
+	*before = request->to;
+	if (number)
+		bring_forward(ctx, sk, number);
+	return true;
+}
+
+static __always_inline int on_send(struct bpf_sock_addr *ctx, struct request *request, int *verdict)
+{
+	struct bpf_sock *sk = ctx->sk;
+	if (!sk)
 		return ALLOW;
-	if (verdict == REFUSED)
-		return refuse();
-	__u32 *address = (__u32 *)&slot.addr;
-	ctx->user_ip6[0] = address[0];
-	ctx->user_ip6[1] = address[1];
-	ctx->user_ip6[2] = address[2];
-	ctx->user_ip6[3] = address[3];
-	ctx->user_port = slot.port;
+	/* kernel: what a connected IPv6 socket sends to a mapped address comes here too, with the address it is connected to. */
+	if (sk->state == BPF_TCP_ESTABLISHED && peer_of(sk, &request->asked))
+		return ALLOW;
+	request->has_former = recall_datagram(ctx, sk, request);
+	*verdict = resolve(ctx, request);
+	if (*verdict == REFUSED)
+		return refuse(ECONNREFUSED);
+	if (*verdict == NOT_A_FRONTEND) {
+		forget_datagram(ctx, sk, &request->asked);
+		return ALLOW;
+	}
+	put_frontend(&request->to, &request->asked);
+	return remember_datagram(ctx, sk, request) ? ALLOW : no_memory(ctx, request);
+}
+
+SEC("cgroup/sendmsg4")
+int sock4_sendmsg(struct bpf_sock_addr *ctx)
+{
+	REQUEST_V4(ctx, request);
+	int verdict = NOT_A_FRONTEND;
+	int answer = on_send(ctx, &request, &verdict);
+	if (answer == ALLOW && verdict == CHOSEN)
+		put_v4(ctx, &request.to.backend, request.to.backend_port);
+	return answer;
+}
+
+SEC("cgroup/sendmsg6")
+int sock6_sendmsg(struct bpf_sock_addr *ctx)
+{
+	REQUEST_V6(ctx, request);
+	int verdict = NOT_A_FRONTEND;
+	int answer = on_send(ctx, &request, &verdict);
+	if (answer == ALLOW && verdict == CHOSEN)
+		put_v6(ctx, &request.to.backend, request.to.backend_port);
+	return answer;
+}
+
+static __always_inline const struct patu_translation *sender_of(struct bpf_sock_addr *ctx, struct bpf_sock *sk,
+								const union key *from)
+{
+	const struct patu_translation *peer = peer_of(sk, from);
+	if (peer || !sk)
+		return peer;
+	int number = datagram_number(ctx, from, BY_BACKEND);
+	return number == NONE ? NULL : datagram_at(sk, number);
+}
+
+SEC("cgroup/recvmsg4")
+int sock4_recvmsg(struct bpf_sock_addr *ctx)
+{
+	REQUEST_V4(ctx, request);
+	const struct patu_translation *peer = sender_of(ctx, ctx->sk, &request.asked);
+	if (peer)
+		put_v4(ctx, &peer->frontend, peer->frontend_port);
 	return ALLOW;
+}
+
+SEC("cgroup/recvmsg6")
+int sock6_recvmsg(struct bpf_sock_addr *ctx)
+{
+	REQUEST_V6(ctx, request);
+	const struct patu_translation *peer = sender_of(ctx, ctx->sk, &request.asked);
+	if (peer)
+		put_v6(ctx, &peer->frontend, peer->frontend_port);
+	return ALLOW;
+}
+
+static __always_inline const struct patu_translation *named_peer_of(struct bpf_sock_addr *ctx, const union key *from)
+{
+	struct bpf_sock *sk = ctx->sk;
+	if (!sk || ctx->protocol != IPPROTO_MPTCP)
+		return peer_of(sk, from);
+	struct bpf_sock *subflow = first_subflow(ctx, sk, from);
+	if (!subflow)
+		return NULL;
+	const struct patu_translation *peer = peer_of(subflow, from);
+	bpf_sk_release(subflow);
+	return peer;
+}
+
+SEC("cgroup/getpeername4")
+int sock4_getpeername(struct bpf_sock_addr *ctx)
+{
+	REQUEST_V4(ctx, request);
+	const struct patu_translation *peer = named_peer_of(ctx, &request.asked);
+	if (peer)
+		put_v4(ctx, &peer->frontend, peer->frontend_port);
+	return ALLOW;
+}
+
+SEC("cgroup/getpeername6")
+int sock6_getpeername(struct bpf_sock_addr *ctx)
+{
+	REQUEST_V6(ctx, request);
+	const struct patu_translation *peer = named_peer_of(ctx, &request.asked);
+	if (peer)
+		put_v6(ctx, &peer->frontend, peer->frontend_port);
+	return ALLOW;
+}
+
+/* ---- reserved ports ----------------------------------------------------------------------------------------------- */
+
+/* Whether a frontend on all of the node's addresses keeps the port for itself. */
+static __always_inline bool is_reserved(const union key *bound, __be32 family_word)
+{
+	union key key = *bound;
+
+	key.half[0] = 0;
+	key.word[2] = family_word;
+	key.word[3] = 0;
+	key.frontend.scope = PATU_SCOPE_NODE;
+	struct patu_frontend *found = bpf_map_lookup_elem(&frontends, &key);
+	if (!found || !(found->flags & PATU_FRONTEND_RESERVED))
+		return false;
+	return !is_loopback(bound) || (found->flags & PATU_FRONTEND_LOOPBACK);
+}
+
+static __always_inline int on_bind(struct bpf_sock *ctx, union key *bound)
+{
+	struct patu_service_table *table = the_table();
+	if (!table || !table->reserved_ports || !table->node_cookie || table->node_cookie != bpf_get_netns_cookie(ctx))
+		return ALLOW;
+	bound->frontend.port = bpf_htons(ctx->src_port);
+	bound->frontend.protocol = ctx->protocol == IPPROTO_MPTCP ? IPPROTO_TCP : ctx->protocol;
+	bool is_v4 = !bound->half[0] && bound->word[2] == bpf_htonl(0xffff);
+	bool is_any = !bound->half[0] && !bound->word[2] && !bound->word[3];
+	/* A socket of both families takes the port of both. */
+	if ((is_v4 || is_any) && is_reserved(bound, bpf_htonl(0xffff)))
+		return refuse(EADDRINUSE);
+	if (!is_v4 && is_reserved(bound, 0))
+		return refuse(EADDRINUSE);
+	return ALLOW;
+}
+
+SEC("cgroup/post_bind4")
+int sock4_post_bind(struct bpf_sock *ctx)
+{
+	union key bound = {.word = {0, 0, bpf_htonl(0xffff), ctx->src_ip4}};
+	return on_bind(ctx, &bound);
+}
+
+SEC("cgroup/post_bind6")
+int sock6_post_bind(struct bpf_sock *ctx)
+{
+	union key bound = {.word = {ctx->src_ip6[0], ctx->src_ip6[1], ctx->src_ip6[2], ctx->src_ip6[3]}};
+	return on_bind(ctx, &bound);
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -47,13 +47,13 @@ void run(Stage& stage, Report& report) {
   ServiceTable services = take(ServiceTable::open(datapath));
   Service web{.name = "default/web",
               .frontends = {{*Endpoint::parse("10.96.0.10:80")}, {*Endpoint::parse("[fd00:96::10]:80")}},
-              .backends = pods.endpoints({"web-1", "web-2", "web-3"}, kHttp)};
+              .backends = pods.backends({"web-1", "web-2", "web-3"}, kHttp)};
   take(services.upsert(web));
   report.service(web, stage.fetch(pods["client"], web.frontends, 300));
 
   // A backend is taken out while the client asks as fast as it can.
   Asking asking = stage.ask(pods["client"], web.frontends);
-  web.backends = pods.endpoints({"web-1", "web-2"}, kHttp);
+  web.backends = pods.backends({"web-1", "web-2"}, kHttp);
   take(services.upsert(web));
   const Answers after = stage.fetch(pods["shell"], web.frontends, 300);
   report.removal("web-3", asking.stop(), after);

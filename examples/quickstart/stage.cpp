@@ -73,11 +73,11 @@ Pod& Pods::operator[](const std::string& name) {
   throw std::out_of_range("no pod " + name);
 }
 
-std::vector<patu::Endpoint> Pods::endpoints(std::initializer_list<const char*> names, std::uint16_t port) {
-  std::vector<patu::Endpoint> out;
+std::vector<patu::Backend> Pods::backends(std::initializer_list<const char*> names, std::uint16_t port) {
+  std::vector<patu::Backend> out;
   for (const char* name : names)
     for (const patu::InterfaceAddress& address : (*this)[name].attachment.addresses)
-      out.push_back({address.address, port});
+      out.emplace_back(patu::Endpoint{address.address, port});
   return out;
 }
 

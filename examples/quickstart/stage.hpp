@@ -37,7 +37,7 @@ class Pods : public std::vector<Pod> {
  public:
   using std::vector<Pod>::operator[];
   Pod& operator[](const std::string& name);
-  std::vector<patu::Endpoint> endpoints(std::initializer_list<const char*> names, std::uint16_t port);
+  std::vector<patu::Backend> backends(std::initializer_list<const char*> names, std::uint16_t port);
   std::vector<patu::AttachmentId> ids() const;
 };
 

@@ -39,6 +39,10 @@ struct PodSpec {
   std::vector<IpAddress> addresses = {};     // at most one of each family; a family without is served from the pool
   std::optional<MacAddress> mac = {};        // default: derived from the address
   std::optional<bool> socket_redirect = {};  // default: the network's
+  // False: what the pod connects or sends to is never resolved, for pods with a service mesh's proxy or a virtual machine
+  // in them. Their packets then go to a service's own address, and whatever the proxy, or kube-proxy on the node, makes of
+  // that is theirs alone. Holds for the whole namespace, as long as one of its attachments says so. Kernel: 5.14.
+  bool services = true;
 };
 
 struct Attachment {
@@ -50,6 +54,7 @@ struct Attachment {
   std::vector<IpAddress> gateways;          // of each address's subnet
   std::uint32_t mtu = 0;
   bool socket_redirect = false;
+  bool services = true;
 };
 
 // One thing about an attachment that is not as attach() left it.
@@ -83,8 +88,8 @@ class [[nodiscard]] PATU_API Network final {
   // killed process left half made is made anew, and what was lost is put back.
   // Errors: invalid_argument, already_exists (the id is attached elsewhere or with other addresses, or the pod has an
   //   interface of that name), exhausted (addresses, or a map; after a reconcile() that found nothing
-  //   to free), not_found (the bridge is gone), unsupported (socket redirection is not loaded),
-  //   permission_denied, timed_out, io. After any of them nothing is left.
+  //   to free), not_found (the bridge is gone), unsupported (socket redirection is not loaded; `services` is false
+  //   and the kernel has no cookies of namespaces), permission_denied, timed_out, io. After any of them nothing is left.
   Result<Attachment> attach(const PodSpec& spec);
   // All of them or none; results in the order of the specs.
   Result<std::vector<Attachment>> attach(std::span<const PodSpec> specs);

@@ -76,20 +76,17 @@ Result<UniqueFd> Instance::open_chunk(std::uint32_t chunk) const { return open_p
 Result<UniqueFd> Instance::create_chunk(std::uint32_t chunk) const {
   if (chunk >= PATU_CHUNKS) return fail(Errc::exhausted, "the table of backends is full");
   auto fd = open_chunk(chunk);
-  if (!fd) {
-    if (fd.error().code() != Errc::not_found) return fail(std::move(fd.error()));
-    UniqueFd made(bpf_map_create(BPF_MAP_TYPE_ARRAY, "patu_slots", sizeof(std::uint32_t), sizeof(patu_slot),
-                                 PATU_CHUNK_SLOTS, nullptr));
-    if (!made) return PATU_FAIL_ERRNO("create " + chunk_pin(chunk));
-    PATU_TRY(pin(made.get(), dir_.get(), chunk_pin(chunk)));
-    fd = std::move(made);
-  }
-  // Also for one that was there: whoever made it may have been killed before this step.
-  PATU_TRY((map<std::uint32_t, int>(MapId::slots).put(chunk, fd->get())), "slots");
-  return std::move(*fd);
+  if (fd || fd.error().code() != Errc::not_found) return fd;
+  UniqueFd made(bpf_map_create(BPF_MAP_TYPE_ARRAY, "patu_slots", sizeof(std::uint32_t), sizeof(patu_slot),
+                               PATU_CHUNK_SLOTS, nullptr));
+  if (!made) return PATU_FAIL_ERRNO("create " + chunk_pin(chunk));
+  PATU_TRY(pin(made.get(), dir_.get(), chunk_pin(chunk)));
+  return made;
 }
 
-Result<FileLock> Instance::lock_services() const { return lock("locks/services"); }
+Result<FileLock> Instance::lock_services(std::chrono::milliseconds patience) const {
+  return lock("locks/services", patience);
+}
 Result<FileLock> Instance::lock_ports() const { return lock("locks/ports"); }
 Result<FileLock> Instance::lock_shard(std::uint32_t shard) const { return lock(shard_lock(shard)); }
 
@@ -102,19 +99,25 @@ Result<std::vector<FileLock>> Instance::lock_shards() const {
   return locks;
 }
 
+Result<FileLock> Instance::lock_events() const {
+  auto held = lock("locks/events", std::chrono::milliseconds{0});
+  if (!held && held.error().code() == Errc::timed_out) return fail(Errc::busy, "somebody reads the events already");
+  return held;
+}
+
 std::string Instance::shard_lock(std::uint32_t shard) {
   std::array<char, 16> name{};
   std::snprintf(name.data(), name.size(), "locks/%02x", shard % kShards);
   return name.data();
 }
 
-Result<FileLock> Instance::lock(const std::string& path) const {
+Result<FileLock> Instance::lock(const std::string& path, std::chrono::milliseconds patience) const {
   UniqueFd fd(::openat(dir_.get(), path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd) {
     const int err = errno;
     return fail_errno(err, "open " + directory_ + "/" + path + (err == ENOENT ? " (was the instance unloaded?)" : ""));
   }
-  PATU_TRY_LET(held, FileLock::acquire(std::move(fd)), "lock " + directory_ + "/" + path);
+  PATU_TRY_LET(held, FileLock::acquire(std::move(fd), patience), "lock " + directory_ + "/" + path);
   // An unload that held it meanwhile has removed what it guards.
   if (!is_same_directory(dir_.get(), path, held.fd()))
     return fail(Errc::not_found, "lock " + directory_ + "/" + path + ": the instance was unloaded");

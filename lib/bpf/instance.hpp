@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -31,24 +32,41 @@ enum class MapId : std::uint8_t {
   frontends,
   services,
   service_table,
+  addresses,
+  counters,
+  affinity,
+  exempt,
+  stale,
+  connected,
+  datagrams,
+  more_datagrams,
   slots,
+  events,
   // the redirect component
   excluded,
   sockets,
   streams,
 };
-inline constexpr std::size_t kMapCount = 13;
+inline constexpr std::size_t kMapCount = 22;
 
 enum class ProgramId : std::uint8_t {
   pod_ingress,  // tc, at the host's end of every veth
   // cgroup
   sock4_connect,
   sock6_connect,
+  sock4_sendmsg,
+  sock6_sendmsg,
+  sock4_recvmsg,
+  sock6_recvmsg,
+  sock4_getpeername,
+  sock6_getpeername,
+  sock4_post_bind,
+  sock6_post_bind,
   // redirection
   sockops,
   skmsg,
 };
-inline constexpr std::size_t kProgramCount = 5;
+inline constexpr std::size_t kProgramCount = 13;
 
 class Instance final {
  public:
@@ -74,6 +92,15 @@ class Instance final {
   Map<patu_service_key, patu_service> services() const noexcept {
     return map<patu_service_key, patu_service>(MapId::services);
   }
+  Map<patu_addr, patu_address> addresses() const noexcept { return map<patu_addr, patu_address>(MapId::addresses); }
+  Map<std::uint32_t, patu_counters> counters() const noexcept {
+    return map<std::uint32_t, patu_counters>(MapId::counters);
+  }
+  Map<patu_affinity_key, patu_affinity> affinity() const noexcept {
+    return map<patu_affinity_key, patu_affinity>(MapId::affinity);
+  }
+  Map<std::uint64_t, std::uint32_t> exempt() const noexcept { return map<std::uint64_t, std::uint32_t>(MapId::exempt); }
+  Map<patu_stale_key, std::uint32_t> stale() const noexcept { return map<patu_stale_key, std::uint32_t>(MapId::stale); }
   // Only if redirect_loaded().
   Map<patu_port_key, std::uint32_t> excluded() const noexcept {
     return map<patu_port_key, std::uint32_t>(MapId::excluded);
@@ -94,17 +121,20 @@ class Instance final {
   // The pinned link of a cgroup program. Errors: not_found, io.
   Result<UniqueFd> link(ProgramId id) const;
 
-  // Inner arrays of `slots`, by number; made, pinned and put into the outer map when they are first needed.
+  // Inner arrays of `slots`, by number; made and pinned when they are first needed. Whoever makes one puts it into the outer
+  // map, also if it was there already: who made it may have been killed before that.
   // Errors: exhausted, out_of_memory, io.
   Result<UniqueFd> open_chunk(std::uint32_t chunk) const;    // not_found if it was never made
   Result<UniqueFd> create_chunk(std::uint32_t chunk) const;  // opens it if it is there; under lock_services
 
   // Serialises writers; each waits kLockPatience at most. Taken in the order of their declaration, shards by ascending number.
   static constexpr std::uint32_t kShards = 16;
-  Result<FileLock> lock_services() const;
+  Result<FileLock> lock_services(std::chrono::milliseconds patience = kLockPatience) const;
   Result<FileLock> lock_ports() const;                     // opening a network, reconciling
   static std::string shard_lock(std::uint32_t shard);      // "locks/0a"
   Result<FileLock> lock_shard(std::uint32_t shard) const;  // one attachment's verbs: shard = hash of its name % kShards
+  // Of the one reader of `events`; without waiting. Taken before lock_services. Errors: busy, not_found, io.
+  Result<FileLock> lock_events() const;
   // All of them: no attachment of the instance changes meanwhile.
   Result<std::vector<FileLock>> lock_shards() const;
 
@@ -116,7 +146,7 @@ class Instance final {
 
  private:
   Instance() = default;
-  Result<FileLock> lock(const std::string& path) const;
+  Result<FileLock> lock(const std::string& path, std::chrono::milliseconds patience = kLockPatience) const;
 
   UniqueFd dir_;  // v1
   std::string directory_;

@@ -20,6 +20,7 @@ constexpr std::array kMaps{
     PATU_POD_MAPS(PATU_POD_ROW)          //
     PATU_SERVICE_MAPS(PATU_SERVICE_ROW)  //
     MapSpec{MapId::slots, Component::service, "slots", BPF_MAP_TYPE_ARRAY_OF_MAPS, 4, 4, 0},
+    MapSpec{MapId::events, Component::service, "events", BPF_MAP_TYPE_RINGBUF, 0, 0, 0},
     PATU_REDIRECT_MAPS(PATU_REDIRECT_ROW)  //
     MapSpec{MapId::sockets, Component::redirect, "sockets", BPF_MAP_TYPE_SOCKHASH, sizeof(patu_socket_key), 4, 0},
     MapSpec{MapId::streams, Component::redirect, "streams", BPF_MAP_TYPE_SK_STORAGE, 4, sizeof(patu_stream),
@@ -29,9 +30,23 @@ static_assert(kMaps.size() == kMapCount);
 
 constexpr std::array kPrograms{
     ProgramSpec{ProgramId::pod_ingress, Component::pod, "pod_ingress", Attach::port},
-    ProgramSpec{ProgramId::sock4_connect, Component::service, "sock4_connect", Attach::cgroup},
-    ProgramSpec{ProgramId::sock6_connect, Component::service, "sock6_connect", Attach::cgroup},
-    ProgramSpec{ProgramId::sockops, Component::redirect, "patu_sockops", Attach::cgroup},
+    ProgramSpec{ProgramId::sock4_connect, Component::service, "sock4_connect", Attach::cgroup,
+                BPF_CGROUP_INET4_CONNECT},
+    ProgramSpec{ProgramId::sock6_connect, Component::service, "sock6_connect", Attach::cgroup,
+                BPF_CGROUP_INET6_CONNECT},
+    ProgramSpec{ProgramId::sock4_sendmsg, Component::service, "sock4_sendmsg", Attach::cgroup, BPF_CGROUP_UDP4_SENDMSG},
+    ProgramSpec{ProgramId::sock6_sendmsg, Component::service, "sock6_sendmsg", Attach::cgroup, BPF_CGROUP_UDP6_SENDMSG},
+    ProgramSpec{ProgramId::sock4_recvmsg, Component::service, "sock4_recvmsg", Attach::cgroup, BPF_CGROUP_UDP4_RECVMSG},
+    ProgramSpec{ProgramId::sock6_recvmsg, Component::service, "sock6_recvmsg", Attach::cgroup, BPF_CGROUP_UDP6_RECVMSG},
+    ProgramSpec{ProgramId::sock4_getpeername, Component::service, "sock4_getpeername", Attach::cgroup,
+                BPF_CGROUP_INET4_GETPEERNAME},
+    ProgramSpec{ProgramId::sock6_getpeername, Component::service, "sock6_getpeername", Attach::cgroup,
+                BPF_CGROUP_INET6_GETPEERNAME},
+    ProgramSpec{ProgramId::sock4_post_bind, Component::service, "sock4_post_bind", Attach::cgroup,
+                BPF_CGROUP_INET4_POST_BIND},
+    ProgramSpec{ProgramId::sock6_post_bind, Component::service, "sock6_post_bind", Attach::cgroup,
+                BPF_CGROUP_INET6_POST_BIND},
+    ProgramSpec{ProgramId::sockops, Component::redirect, "patu_sockops", Attach::cgroup, BPF_CGROUP_SOCK_OPS},
     ProgramSpec{ProgramId::skmsg, Component::redirect, "patu_skmsg", Attach::map},
 };
 static_assert(kPrograms.size() == kProgramCount);

@@ -1,6 +1,8 @@
 // Which maps, programs and links an instance has, and where they are pinned: the one table of it.
 #pragma once
 
+#include <linux/bpf.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -13,7 +15,8 @@ namespace patu::bpf {
 enum class Component : std::uint8_t {
   pod = PATU_COMPONENT_POD,
   service = PATU_COMPONENT_SERVICE,
-  redirect = PATU_COMPONENT_REDIRECT
+  redirect = PATU_COMPONENT_REDIRECT,
+  close = PATU_COMPONENTS,  // of no instance: loaded by who needs it, with an instance's maps, and pinned nowhere
 };
 
 struct MapSpec {
@@ -37,6 +40,7 @@ struct ProgramSpec {
   Component component;
   const char* name;  // in the object, in `bpftool prog list` and as pin
   Attach attach;
+  bpf_attach_type type = {};  // of a cgroup program
 };
 
 std::span<const MapSpec> map_specs() noexcept;

@@ -3,6 +3,7 @@
 
 #include <bpf/bpf.h>
 #include <sys/sysinfo.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -19,6 +20,8 @@ namespace {
 constexpr std::uint32_t kSmallestLimit = 256u << 10;
 constexpr std::uint32_t kLargestLimit = 4u << 20;
 constexpr std::uint64_t kShareOfMemory = 256;
+constexpr std::uint32_t kLargestService = 2 * PATU_MAX_BACKENDS;  // of TCP and UDP: it can always be removed
+constexpr std::uint32_t kEventBytes = 16u << 10;                  // and a page at least
 
 std::uint32_t redirect_limit(const DatapathOptions& options) {
   if (options.redirect_limit_bytes != 0) return options.redirect_limit_bytes;
@@ -35,7 +38,13 @@ std::uint32_t max_entries(const DatapathOptions& options, MapId map) {
     case MapId::released: return 2 * options.max_pods;
     case MapId::attachments: return options.max_pods;
     case MapId::frontends:
-    case MapId::services: return 2 * options.max_services;
+    case MapId::services:
+    case MapId::addresses:
+    case MapId::counters: return 2 * options.max_services;
+    case MapId::affinity: return 4 * options.max_pods;
+    case MapId::exempt: return options.max_pods;
+    case MapId::stale: return std::max<std::uint32_t>(options.max_services, kLargestService);
+    case MapId::events: return std::max<std::uint32_t>(kEventBytes, static_cast<std::uint32_t>(::getpagesize()));
     case MapId::sockets: return options.max_redirected_sockets;
     default: return 0;  // as declared
   }
@@ -128,7 +137,7 @@ Result<> stage_redirect(const Target& target, const SharedMaps& shared, int pare
 Result<> stage_core(const Target& target, Object& pod, Object& service) {
   PATU_TRY_LET(staging, make_directory(target.instance_fd, kStaging));
   PATU_TRY(make_directories(staging.get(), {"maps", "progs", "links", "slots", "locks"}));
-  PATU_TRY(make_directories(staging.get(), {"locks/services", "locks/ports"}));
+  PATU_TRY(make_directories(staging.get(), {"locks/services", "locks/ports", "locks/events"}));
   for (std::uint32_t shard = 0; shard < Instance::kShards; ++shard)
     PATU_TRY(make_directories(staging.get(), {Instance::shard_lock(shard)}));
   PATU_TRY(pin_component(target, staging.get(), Component::pod, pod));

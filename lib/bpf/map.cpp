@@ -5,19 +5,94 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <thread>
 
 namespace patu::bpf {
 namespace {
 
 constexpr std::uint32_t kFirstBatch = 256;
 constexpr std::uint32_t kLargestBatch = 1u << 20;
+constexpr int kNotSupported = 524;  // ENOTSUPP, which the C library does not know: a map without batches
+// kernel: a hash without preallocation takes elements from a small stock that an interrupt fills up again.
+constexpr unsigned kTriesForMemory = 100;
+constexpr std::chrono::milliseconds kStockFillsUp{1};
 
 tl::unexpected<Error> fail_map(int err, std::string_view what) {
   if (err == E2BIG) return fail(Error::from_errno(Errc::exhausted, err, what));
   return fail_errno(err, what);
 }
 
+const std::byte* at(const void* elements, std::size_t size, std::size_t index) noexcept {
+  return elements == nullptr ? nullptr : static_cast<const std::byte*>(elements) + size * index;
+}
+
+// Does one batch: takes the number of its first element, and how many there are; sets that to how many were done.
+using Batch = std::function<int(std::size_t first, std::uint32_t& count)>;
+// Does one element.
+using Single = std::function<Result<>(std::size_t index)>;
+
+Result<> each_alone(std::size_t first, std::size_t end, const Single& single) {
+  for (std::size_t index = first; index < end; ++index) PATU_TRY(single(index));
+  return {};
+}
+
+// `passes_over`: an errno that concerns one element alone, which is left as it is.
+Result<> in_batches(std::size_t count, const Batch& batch, const Single& single, int passes_over) {
+  unsigned tries = 0;
+  for (std::size_t done = 0; done < count;) {
+    const auto wanted = static_cast<std::uint32_t>(std::min<std::size_t>(count - done, kLargestBatch));
+    std::uint32_t now = wanted;
+    if (batch(done, now) == 0) {
+      done += wanted;
+      continue;
+    }
+    const int err = errno;
+    if (err == kNotSupported) return each_alone(done, count, single);
+    if (now == wanted) now = 0;  // kernel: it refused before it counted
+    done += now;
+    if (now > 0) tries = 0;
+    if (passes_over != 0 && err == passes_over) {
+      ++done;
+    } else if ((err == ENOMEM || err == EBUSY) && tries < kTriesForMemory) {
+      ++tries;
+      std::this_thread::sleep_for(kStockFillsUp);
+    } else {
+      return fail_map(err, "write a batch to map");
+    }
+  }
+  return {};
+}
+
 }  // namespace
+
+Result<> map_update_all(int map_fd, const Elements& elements, std::uint64_t flags) {
+  const auto key = [&](std::size_t index) { return at(elements.keys, elements.key_size, index); };
+  const auto value = [&](std::size_t index) { return at(elements.values, elements.value_size, index); };
+  bpf_map_batch_opts options{};
+  options.sz = sizeof options;
+  options.elem_flags = flags;
+  return in_batches(
+      elements.count,
+      [&](std::size_t first, std::uint32_t& count) {
+        return bpf_map_update_batch(map_fd, key(first), value(first), &count, &options);
+      },
+      [&](std::size_t index) { return map_update(map_fd, key(index), value(index), flags); }, 0);
+}
+
+Result<> map_erase_all(int map_fd, const Elements& elements) {
+  const auto key = [&](std::size_t index) { return at(elements.keys, elements.key_size, index); };
+  return in_batches(
+      elements.count,
+      [&](std::size_t first, std::uint32_t& count) {
+        return bpf_map_delete_batch(map_fd, key(first), &count, nullptr);
+      },
+      [&](std::size_t index) -> Result<> {
+        PATU_TRY(map_erase(map_fd, key(index)));
+        return {};
+      },
+      ENOENT);
+}
 
 Result<bool> map_lookup(int map_fd, const void* key, void* value) {
   if (bpf_map_lookup_elem(map_fd, key, value) == 0) return true;

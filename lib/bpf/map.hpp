@@ -24,6 +24,19 @@ Result<bool> map_erase(int map_fd, const void* key);                            
 Result<> map_visit(int map_fd, std::size_t key_size, std::size_t value_size,
                    const std::function<Result<>(const void* key, const void* value)>& visit);
 
+// Elements side by side; values are not looked at where keys alone matter.
+struct Elements {
+  const void* keys;
+  std::size_t key_size;
+  const void* values;
+  std::size_t value_size;
+  std::size_t count;
+};
+// In their order, many in a system call; what stands before a failure is done, and once a system call has begun, not even
+// a signal that kills interrupts it. `flags`: 0 or BPF_F_LOCK. What is to be erased and is not there, is passed over.
+Result<> map_update_all(int map_fd, const Elements& elements, std::uint64_t flags);
+Result<> map_erase_all(int map_fd, const Elements& elements);
+
 // Borrows the descriptor of a map that lives in an Instance.
 template <class Key, class Value>
 class Map final {
@@ -47,8 +60,14 @@ class Map final {
     return fail(std::move(done.error()));
   }
   Result<> put(const Key& key, const Value& value) const { return map_update(fd_, &key, &value, 0); }
+  Result<> put_all(std::span<const Key> keys, std::span<const Value> values, std::uint64_t flags = 0) const {
+    return map_update_all(fd_, {keys.data(), sizeof(Key), values.data(), sizeof(Value), keys.size()}, flags);
+  }
   // True if it was there.
   Result<bool> erase(const Key& key) const { return map_erase(fd_, &key); }
+  Result<> erase_all(std::span<const Key> keys) const {
+    return map_erase_all(fd_, {keys.data(), sizeof(Key), nullptr, 0, keys.size()});
+  }
 
   Result<> visit(const std::function<Result<>(const Key&, const Value&)>& visit) const {
     return map_visit(fd_, sizeof(Key), sizeof(Value), [&](const void* key, const void* value) {

@@ -7,6 +7,7 @@
 
 #include "base/try.hpp"
 
+#include "close.skel.h"
 #include "pod.skel.h"
 #include "redirect.skel.h"
 #include "service.skel.h"
@@ -14,7 +15,7 @@
 namespace patu::bpf {
 namespace {
 
-constexpr std::array kComponentNames{"pod", "service", "redirect"};
+constexpr std::array kComponentNames{"pod", "service", "redirect", "close"};
 constexpr std::size_t kLogBytes = 64 * 1024;
 constexpr std::size_t kQuotedLogLines = 4;
 
@@ -68,6 +69,7 @@ std::uint64_t build_of(Component component) {
     case Component::pod: bytes = pod_bpf__elf_bytes(&size); break;
     case Component::service: bytes = service_bpf__elf_bytes(&size); break;
     case Component::redirect: bytes = redirect_bpf__elf_bytes(&size); break;
+    case Component::close: bytes = close_bpf__elf_bytes(&size); break;
   }
   return hash(bytes, size);
 }
@@ -95,6 +97,8 @@ Result<Object> Object::open(Component component, std::uint32_t features) {
     case Component::redirect:
       return finish(redirect_bpf__open_opts(&options),
                     [](void* s) { redirect_bpf__destroy(static_cast<redirect_bpf*>(s)); });
+    case Component::close:
+      return finish(close_bpf__open_opts(&options), [](void* s) { close_bpf__destroy(static_cast<close_bpf*>(s)); });
   }
   return fail(Errc::internal, "no such BPF object");
 }

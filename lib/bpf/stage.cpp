@@ -10,25 +10,13 @@
 #include "bpf/pin.hpp"
 
 namespace patu::bpf {
-namespace {
-
-bpf_attach_type attach_type(ProgramId program) {
-  switch (program) {
-    case ProgramId::sock4_connect: return BPF_CGROUP_INET4_CONNECT;
-    case ProgramId::sock6_connect: return BPF_CGROUP_INET6_CONNECT;
-    default: return BPF_CGROUP_SOCK_OPS;
-  }
-}
-
-}  // namespace
-
 Result<> make_directories(int parent_fd, std::initializer_list<std::string> names) {
   for (const std::string& name : names) PATU_TRY(make_directory(parent_fd, name));
   return {};
 }
 
 Result<UniqueFd> attach_to_cgroup(const Target& target, const ProgramSpec& spec, int program_fd) {
-  UniqueFd link(bpf_link_create(program_fd, target.cgroup.fd.get(), attach_type(spec.id), nullptr));
+  UniqueFd link(bpf_link_create(program_fd, target.cgroup.fd.get(), spec.type, nullptr));
   if (!link) return PATU_FAIL_ERRNO(std::string("attach ") + spec.name + " to cgroup " + target.cgroup.path);
   return link;
 }

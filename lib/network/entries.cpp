@@ -1,10 +1,37 @@
-// A pod's entries in the map that the programs read.
+// A pod's entries in the maps that the programs read.
 #include <cstring>
 
 #include "names.hpp"
 #include "network/node.hpp"
 
 namespace patu::network {
+namespace {
+
+// Another interface of the same namespace that is to be without services too.
+Result<std::optional<std::uint32_t>> find_heir(const Node& node, const Record& record, std::uint32_t ifindex) {
+  std::optional<std::uint32_t> heir;
+  PATU_TRY(node.instance->pods().visit([&](const patu_addr&, const patu_pod& pod) -> Result<> {
+    const bool exempt = (pod.flags & PATU_POD_NO_SERVICES) != 0;
+    if (exempt && pod.netns_cookie == record.netns_cookie && pod.ifindex != ifindex) heir = pod.ifindex;
+    return {};
+  }),
+           "read the map 'pods'");
+  return heir;
+}
+
+Result<> erase_exemption(const Node& node, const Record& record, std::uint32_t ifindex) {
+  const auto exempt = node.instance->exempt();
+  PATU_TRY_LET(holder, exempt.lookup(record.netns_cookie), "look the pod up in the map 'exempt'");
+  if (!holder || *holder != ifindex) return {};
+  PATU_TRY_LET(heir, find_heir(node, record, ifindex));
+  if (heir)
+    PATU_TRY(exempt.put(record.netns_cookie, *heir), "enter the pod into the map 'exempt'");
+  else
+    PATU_TRY(exempt.erase(record.netns_cookie), "take the pod out of the map 'exempt'");
+  return {};
+}
+
+}  // namespace
 
 std::vector<std::pair<patu_addr, patu_pod>> pod_entries(const Record& record, std::uint32_t ifindex,
                                                         std::uint32_t bridge_ifindex) {
@@ -28,6 +55,8 @@ std::vector<std::pair<patu_addr, patu_pod>> pod_entries(const Record& record, st
 Result<> put_entries(const Node& node, const Record& record, std::uint32_t ifindex, std::uint32_t bridge_ifindex) {
   for (const auto& [key, pod] : pod_entries(record, ifindex, bridge_ifindex))
     PATU_TRY(node.instance->pods().put(key, pod), "enter the pod into the map 'pods'");
+  if (is_exempt(record))
+    PATU_TRY(node.instance->exempt().put(record.netns_cookie, ifindex), "enter the pod into the map 'exempt'");
   return {};
 }
 
@@ -37,6 +66,7 @@ Result<> erase_entries(const Node& node, const Record& record, std::uint32_t ifi
     PATU_TRY_LET(pod, pods.lookup(key), "look the pod up in the map 'pods'");
     if (pod && pod->ifindex == ifindex) PATU_TRY(pods.erase(key), "take the pod out of the map 'pods'");
   }
+  if (is_exempt(record)) PATU_TRY(erase_exemption(node, record, ifindex));
   return {};
 }
 

@@ -57,6 +57,9 @@ Result<> inspect_entries(Node& node, const Port& port, Findings& out) {
     const bool link_local = key.bytes[0] == 0xfe && key.bytes[1] == 0x80;
     out.push_back("the map 'pods' has not " + (link_local ? "its link-local address" : to_address(key).to_string()));
   }
+  if (!is_exempt(port.record)) return {};
+  PATU_TRY_LET(exempt, node.instance->exempt().lookup(port.record.netns_cookie), "look the pod up in the map 'exempt'");
+  if (!exempt) out.push_back("the map 'exempt' has not its network namespace");
   return {};
 }
 

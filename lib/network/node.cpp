@@ -142,7 +142,8 @@ Attachment to_attachment(const Node& node, const Port& port) {
                  {},
                  {},
                  port.link.mtu,
-                 (port.record.flags & PATU_POD_REDIRECT) != 0};
+                 (port.record.flags & PATU_POD_REDIRECT) != 0,
+                 (port.record.flags & PATU_POD_NO_SERVICES) == 0};
   for (const auto& address : {port.record.v4, port.record.v6}) {
     if (!address) continue;
     const ipam::Pool* pool = node.pool_of(*address);

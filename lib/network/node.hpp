@@ -80,10 +80,13 @@ Attachment to_attachment(const Node& node, const Port& port);
 // The pod's keys in `pods` and what stands there: one place, for all who put, erase or check them.
 std::vector<std::pair<patu_addr, patu_pod>> pod_entries(const Record& record, std::uint32_t ifindex,
                                                         std::uint32_t bridge_ifindex);
-// Errors: exhausted, io.
+// Enters it there, and its namespace in `exempt` if it is to be without services. Errors: exhausted, io.
 Result<> put_entries(const Node& node, const Record& record, std::uint32_t ifindex, std::uint32_t bridge_ifindex);
 // Leaves alone what is another interface's by now. Errors: io.
 Result<> erase_entries(const Node& node, const Record& record, std::uint32_t ifindex);
+inline bool is_exempt(const Record& record) noexcept {
+  return (record.flags & PATU_POD_NO_SERVICES) != 0 && record.netns_cookie != 0;
+}
 
 // Takes interfaces of attachments away, with their entries, and waits until they are gone; leases stay. Errors: io, timed_out.
 Result<> remove_ports(Node& node, std::span<const Port> ports);

@@ -55,6 +55,8 @@ std::string difference(const PodSpec& spec, const Record& record) {
   if (spec.mac && *spec.mac != record.mac) return "has the MAC " + record.mac.to_string();
   if (spec.socket_redirect && *spec.socket_redirect != ((record.flags & PATU_POD_REDIRECT) != 0))
     return std::string("is attached ") + (*spec.socket_redirect ? "without" : "with") + " socket redirection";
+  if (spec.services != ((record.flags & PATU_POD_NO_SERVICES) == 0))
+    return std::string("is attached ") + (spec.services ? "without" : "with") + " services";
   return {};
 }
 
@@ -110,7 +112,8 @@ Result<std::vector<Plan>> make_plans(const Node& node, std::span<const PodSpec> 
     if (!ids.insert(spec.id).second)
       return fail(Errc::invalid_argument, "attach " + spec.id.to_string() + ": the batch has it twice");
     Plan plan{&spec, host_ifname(spec.id), Record{spec.id}};
-    if (spec.socket_redirect.value_or(node.socket_redirect)) plan.record.flags = PATU_POD_REDIRECT;
+    if (spec.socket_redirect.value_or(node.socket_redirect)) plan.record.flags |= PATU_POD_REDIRECT;
+    if (!spec.services) plan.record.flags |= PATU_POD_NO_SERVICES;
     plans.push_back(std::move(plan));
   }
   return plans;
@@ -124,6 +127,9 @@ Result<> open_pods(std::span<Plan> plans) {
         return PATU_FAIL_ERRNO(what + ": enter the pod's network namespace");
       PATU_TRY_LET(socket, nl::Socket::open(), what + ": open the pod's network namespace");
       plan.record.netns_cookie = socket.netns_cookie();
+      if (!plan.spec->services && plan.record.netns_cookie == 0)
+        return fail(Errc::unsupported,
+                    what + ": a pod without services needs the cookie of its network namespace (Linux 5.14)");
       plan.pod.emplace(std::move(socket));
     }
     return {};

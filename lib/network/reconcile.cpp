@@ -119,12 +119,33 @@ Result<> sweep_entries(const Node& node, const std::vector<Port>& ports) {
   return {};
 }
 
+// Namespaces that no interface exempts any more; and of the others those whose entry names another one's interface.
+Result<> sweep_exempt(const Node& node, const std::vector<Port>& ports) {
+  std::map<std::uint64_t, std::set<std::uint32_t>> wanted;
+  for (const Port& port : ports)
+    if (is_exempt(port.record)) wanted[port.record.netns_cookie].insert(port.link.ifindex);
+  std::vector<std::uint64_t> wrong;
+  PATU_TRY(node.instance->exempt().visit([&](const std::uint64_t& cookie, const std::uint32_t& ifindex) -> Result<> {
+    const auto found = wanted.find(cookie);
+    if (found == wanted.end() || !found->second.contains(ifindex)) wrong.push_back(cookie);
+    return {};
+  }));
+  for (const std::uint64_t cookie : wrong) {
+    if (const auto found = wanted.find(cookie); found != wanted.end())
+      PATU_TRY(node.instance->exempt().put(cookie, *found->second.begin()));
+    else
+      PATU_TRY(node.instance->exempt().erase(cookie));
+  }
+  return {};
+}
+
 Result<> sweep(Node& node, const std::vector<Port>& ports, ReconcileReport& report) {
   PortsByName by_name;
   for (const Port& port : ports) by_name.emplace(host_ifname(port.record.id), &port);
   PATU_TRY(sweep_leases(node, by_name, report), "release leases that belong to no interface");
   PATU_TRY(sweep_records(node), "sweep the map 'attachments'");
   PATU_TRY(sweep_entries(node, ports), "sweep the map 'pods'");
+  PATU_TRY(sweep_exempt(node, ports), "sweep the map 'exempt'");
   return {};
 }
 

@@ -5,6 +5,8 @@
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+
 #include "base/try.hpp"
 
 namespace patu::nl {
@@ -37,6 +39,13 @@ Result<InterfaceAddress> parse_address(const Message& message) {
   return InterfaceAddress{address, header.ifa_prefixlen};
 }
 
+// Whether others can reach the namespace by it.
+bool is_reachable(const ifaddrmsg& header, const IpAddress& address) noexcept {
+  if (header.ifa_scope != RT_SCOPE_UNIVERSE || (header.ifa_flags & IFA_F_DADFAILED) != 0) return false;
+  const bool tentative = (header.ifa_flags & IFA_F_TENTATIVE) != 0 && (header.ifa_flags & IFA_F_OPTIMISTIC) == 0;
+  return !tentative && !address.is_loopback() && !address.is_link_local() && !address.is_unspecified();
+}
+
 }  // namespace
 
 Request add_address(std::uint32_t ifindex, const InterfaceAddress& address) {
@@ -66,6 +75,21 @@ Result<std::vector<InterfaceAddress>> list_addresses(Socket& socket, std::uint32
     return {};
   };
   PATU_TRY(socket.dump(request, on_message, [&] { out.clear(); }));
+  return out;
+}
+
+Result<std::vector<IpAddress>> list_reachable_addresses(Socket& socket) {
+  Request request(RTM_GETADDR, NLM_F_DUMP, ifaddrmsg{});
+  std::vector<IpAddress> out;
+  const auto on_message = [&](const Message& message) -> Result<> {
+    PATU_TRY_LET(found, parse_address(message));
+    PATU_TRY_LET(header, message.body<ifaddrmsg>());
+    if (is_reachable(header, found.address)) out.push_back(found.address);
+    return {};
+  };
+  PATU_TRY(socket.dump(request, on_message, [&] { out.clear(); }));
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;
 }
 

@@ -17,4 +17,8 @@ Request delete_address(std::uint32_t ifindex, const InterfaceAddress& address);
 // Addresses of a link, in the kernel's order, IPv6 link-local ones included. Errors: io, timed_out, protocol.
 Result<std::vector<InterfaceAddress>> list_addresses(Socket& socket, std::uint32_t ifindex);
 
+// Of all links of the namespace, each once, sorted: those of global scope that are in use; neither loopback nor link-local
+// ones, nor such as duplicate address detection has not passed. Errors: io, timed_out, busy, protocol.
+Result<std::vector<IpAddress>> list_reachable_addresses(Socket& socket);
+
 }  // namespace patu::nl

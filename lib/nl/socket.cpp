@@ -98,7 +98,7 @@ Result<Socket> Socket::open_in(int netns_fd) {
 
 Result<Socket> Socket::adopt(UniqueFd fd) {
   Socket socket(std::move(fd));
-  PATU_TRY(socket.prepare(), "prepare rtnetlink socket");
+  PATU_TRY(socket.prepare(), "prepare netlink socket");
   return socket;
 }
 
@@ -230,7 +230,7 @@ Result<> Socket::send(std::span<Request> requests) {
   message.msg_iov = parts.data();
   message.msg_iovlen = requests.size();
   while (::sendmsg(fd_.get(), &message, 0) < 0)
-    if (errno != EINTR) return PATU_FAIL_ERRNO("send to rtnetlink");
+    if (errno != EINTR) return PATU_FAIL_ERRNO("send to netlink");
   return {};
 }
 
@@ -242,7 +242,7 @@ Result<std::span<const std::byte>> Socket::receive(std::vector<std::byte>& buffe
     const ssize_t length =
         ::recvfrom(fd_.get(), buffer.data(), buffer.size(), MSG_TRUNC, reinterpret_cast<sockaddr*>(&sender), &size);
     const int err = length < 0 ? errno : 0;
-    if (err != 0 && err != EINTR && err != EAGAIN) return fail_errno(err, "receive from rtnetlink");
+    if (err != 0 && err != EINTR && err != EAGAIN) return fail_errno(err, "receive from netlink");
     if (err == 0 && size == sizeof sender && sender.nl_pid == 0) {
       if (static_cast<std::size_t>(length) > buffer.size())
         return fail(Errc::protocol, "netlink answer of " + std::to_string(length) + " bytes is too long");

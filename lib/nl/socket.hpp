@@ -29,7 +29,7 @@ class [[nodiscard]] Socket final {
   static Result<Socket> open();
   // In another namespace, by way of a thread that ends at once.
   static Result<Socket> open_in(int netns_fd);
-  // Takes over a NETLINK_ROUTE socket that is bound already; sets the options that the rules need. Errors: io.
+  // Takes over a NETLINK_ROUTE or NETLINK_SOCK_DIAG socket, bound or not; sets the options that the rules need. Errors: io.
   static Result<Socket> adopt(UniqueFd fd);
 
   using OnReply = std::function<Result<>(std::size_t index, const Message&)>;

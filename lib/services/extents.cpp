@@ -56,6 +56,12 @@ void ExtentAllocator::grow(std::uint32_t slots) {
   end_ += slots;
 }
 
+std::uint32_t ExtentAllocator::unused() const noexcept {
+  std::uint32_t count = retired_count_;
+  for (const auto& [base, slots] : free_) count += slots;
+  return count;
+}
+
 void ExtentAllocator::add_free(Extent extent) {
   auto next = free_.lower_bound(extent.base);
   if (next != free_.end() && next->first == extent.base + extent.count) {

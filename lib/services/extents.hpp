@@ -35,6 +35,7 @@ class ExtentAllocator final {
 
   std::uint32_t end() const noexcept { return end_; }
   std::uint32_t retired() const noexcept { return retired_count_; }
+  std::uint32_t unused() const noexcept;  // free and retired
 
  private:
   ExtentAllocator() = default;

@@ -1,4 +1,4 @@
-// The rules for services, and the conversions.
+// The conversions between services and the bytes of their records.
 #include "services/plan.hpp"
 
 #include <arpa/inet.h>
@@ -10,98 +10,85 @@
 #include "base/quote.hpp"
 #include "base/try.hpp"
 #include "names.hpp"
+#include "services/check.hpp"
 
 namespace patu::services {
 namespace {
 
-// What cannot be reached by an address alone, or not as the same thing from every pod.
-Result<> check_endpoint(const Endpoint& endpoint, std::string_view what) {
-  const IpAddress& address = endpoint.address;
-  const auto refuse = [&](std::string_view why) {
-    return fail(Errc::invalid_argument, std::string(what) + " " + endpoint.to_string() + ": " + std::string(why));
-  };
-  if (endpoint.port == 0) return refuse("port 0 is no port");
-  if (address.is_unspecified()) return refuse("the unspecified address names no host");
-  if (address.is_multicast() || address.is_broadcast()) return refuse("TCP has no multicast");
-  if (address.is_loopback()) return refuse("a loopback address is another host in every pod");
-  if (address.is_v6() && address.is_link_local()) return refuse("a link-local address needs an interface");
-  return {};
+// Below zero if `a` comes first: IPv4 does, then it is the bytes that count. Sorts do little else than this.
+int order(const std::uint8_t* a, const std::uint8_t* b) noexcept {
+  constexpr std::array<std::uint8_t, 12> kV4{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+  const bool a_is_v6 = std::memcmp(a, kV4.data(), kV4.size()) != 0;
+  const bool b_is_v6 = std::memcmp(b, kV4.data(), kV4.size()) != 0;
+  if (a_is_v6 != b_is_v6) return a_is_v6 ? 1 : -1;
+  return std::memcmp(a, b, sizeof(patu_addr));
 }
 
-Result<> check_frontend(const Frontend& frontend) {
-  if (frontend.protocol != Protocol::tcp) {
-    const bool known = frontend.protocol == Protocol::udp;
-    return fail(Errc::unsupported,
-                "frontend " + frontend.endpoint.to_string() + ": protocol " +
-                    (known ? std::string("UDP") : std::to_string(static_cast<unsigned>(frontend.protocol))) +
-                    " is not supported, only TCP");
-  }
-  return check_endpoint(frontend.endpoint, "frontend");
+bool comes_before(const Backend& a, const Backend& b) noexcept {
+  const int addresses = order(a.endpoint.address.bytes().data(), b.endpoint.address.bytes().data());
+  return addresses != 0 ? addresses < 0 : a.endpoint.port < b.endpoint.port;
 }
 
-Result<> check(const Service& service) {
-  if (!is_name(service.name))
-    return fail(Errc::invalid_argument, "a service's name has 1 to " + std::to_string(PATU_SERVICE_NAME_BYTES - 1) +
-                                            " bytes and no control characters");
-  if (service.frontends.empty()) return fail(Errc::invalid_argument, "a service has at least one frontend");
-  if (service.frontends.size() > ServiceTable::kMaxFrontends)
-    return fail(Errc::invalid_argument, std::to_string(service.frontends.size()) +
-                                            " frontends; a service has at most " +
-                                            std::to_string(ServiceTable::kMaxFrontends));
-  if (service.backends.size() > ServiceTable::kMaxBackends)
-    return fail(Errc::invalid_argument, std::to_string(service.backends.size()) + " backends; a service has at most " +
-                                            std::to_string(ServiceTable::kMaxBackends));
-  for (const Frontend& frontend : service.frontends) PATU_TRY(check_frontend(frontend));
-  for (const Endpoint& backend : service.backends) PATU_TRY(check_endpoint(backend, "backend"));
-  return {};
+Result<std::vector<patu_listed_frontend>> sorted_frontends(const Service& service) {
+  std::vector<patu_listed_frontend> out;
+  out.reserve(service.frontends.size());
+  for (const Frontend& frontend : service.frontends) out.push_back(listed_of(frontend));
+  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return less(a.key, b.key); });
+  const auto twice =
+      std::adjacent_find(out.begin(), out.end(), [](const auto& a, const auto& b) { return equal(a.key, b.key); });
+  if (twice == out.end()) return out;
+  return fail(Errc::invalid_argument, "frontend " + to_string(twice->key) + " is given twice");
 }
 
-Endpoint endpoint_of(const patu_addr& address, std::uint16_t port_be) noexcept {
-  return {to_address(address), ntohs(port_be)};
+Result<std::vector<Backend>> sorted_backends(const Service& service) {
+  std::vector<Backend> out = service.backends;
+  std::sort(out.begin(), out.end(), comes_before);
+  const auto twice = std::adjacent_find(out.begin(), out.end(),
+                                        [](const Backend& a, const Backend& b) { return a.endpoint == b.endpoint; });
+  if (twice == out.end()) return out;
+  return fail(Errc::invalid_argument, "backend " + twice->endpoint.to_string() + " is given twice");
 }
-
-patu_frontend_key key_of(const Frontend& frontend) noexcept {
-  return {address_key(frontend.endpoint.address), htons(frontend.endpoint.port),
-          static_cast<std::uint8_t>(frontend.protocol), PATU_SCOPE_CLUSTER};
-}
-
-bool is_v4(const patu_frontend_key& frontend) noexcept { return endpoint_of(frontend.addr, 0).address.is_v4(); }
 
 }  // namespace
 
 Result<Plan> plan_of(const Service& service) {
   PATU_TRY(check(service));
+  PATU_TRY_LET(frontends, sorted_frontends(service));
+  PATU_TRY_LET(backends, sorted_backends(service));
+  Slots laid_out = lay_out(backends, service.internal_policy);
   Plan plan;
   plan.name = services::key_of(service.name);
-  for (const Frontend& frontend : service.frontends) plan.frontends.push_back(key_of(frontend));
-  std::sort(plan.frontends.begin(), plan.frontends.end(), less);
-  if (const auto twice = std::adjacent_find(plan.frontends.begin(), plan.frontends.end(), equal);
-      twice != plan.frontends.end())
-    return fail(Errc::invalid_argument, "frontend " + to_string(*twice) + " is given twice");
-
-  std::vector<Endpoint> backends = service.backends;
-  std::sort(backends.begin(), backends.end(), [](const Endpoint& a, const Endpoint& b) {
-    return a.address.is_v6() != b.address.is_v6() ? b.address.is_v6() : a < b;
-  });
-  if (const auto twice = std::adjacent_find(backends.begin(), backends.end()); twice != backends.end())
-    return fail(Errc::invalid_argument, "backend " + twice->to_string() + " is given twice");
-  for (const Endpoint& backend : backends) {
-    plan.backends.push_back({address_key(backend.address), htons(backend.port), 0, 0, 0});
-    if (backend.address.is_v4()) ++plan.v4_count;
-  }
+  plan.head.flags = (service.internal_policy == TrafficPolicy::local ? PATU_SERVICE_LOCAL : 0) |
+                    (service.close_tcp ? PATU_SERVICE_CLOSE_TCP : 0);
+  plan.head.affinity_timeout_s = static_cast<std::uint32_t>(service.affinity_timeout.count());
+  plan.head.frontend_count = static_cast<std::uint16_t>(frontends.size());
+  plan.head.v4_count = laid_out.v4_count;
+  plan.head.v4_view = laid_out.v4_view;
+  plan.head.v6_count = laid_out.v6_count;
+  plan.head.v6_view = laid_out.v6_view;
+  plan.head.v4_local = laid_out.v4_local;
+  plan.head.v6_local = laid_out.v6_local;
+  plan.frontends = std::move(frontends);
+  plan.slots = std::move(laid_out.slots);
   return plan;
 }
 
 Result<Service> service_of(const patu_service_key& name, const Record& record, std::span<const patu_slot> slots) {
   Service service;
   service.name = name_of(name);
-  for (const patu_frontend_key& key : record.frontends)
-    service.frontends.push_back({endpoint_of(key.addr, key.port), static_cast<Protocol>(key.protocol)});
-  for (const patu_slot& slot : slots) {
+  service.internal_policy =
+      (record.head.flags & PATU_SERVICE_LOCAL) != 0 ? TrafficPolicy::local : TrafficPolicy::cluster;
+  service.affinity_timeout = std::chrono::seconds(record.head.affinity_timeout_s);
+  service.close_tcp = (record.head.flags & PATU_SERVICE_CLOSE_TCP) != 0;
+  service.frontends.reserve(record.frontends.size());
+  for (const patu_listed_frontend& frontend : record.frontends) service.frontends.push_back(frontend_of(frontend));
+  service.backends.reserve(backends_of(record.head));
+  for (const patu_slot& slot : slots.first(std::min<std::size_t>(slots.size(), backends_of(record.head)))) {
     if (slot.generation != record.head.generation)
       return fail(Errc::protocol, "service " + quote(service.name) + ": its backends were overwritten");
-    service.backends.push_back(endpoint_of(slot.addr, slot.port));
+    service.backends.push_back(backend_of(slot));
   }
+  std::sort(service.backends.begin(), service.backends.end(), comes_before);
   return service;
 }
 
@@ -123,31 +110,54 @@ std::string name_of(const patu_service_key& key) {
   return {text.data(), ::strnlen(text.data(), text.size())};
 }
 
+patu_listed_frontend listed_of(const Frontend& frontend) noexcept {
+  patu_listed_frontend out{};
+  out.key.addr = address_key(frontend.endpoint.address);
+  out.key.port = htons(frontend.endpoint.port);
+  out.key.protocol = static_cast<std::uint8_t>(frontend.protocol);
+  out.key.scope = frontend.endpoint.address.is_unspecified() ? PATU_SCOPE_NODE : PATU_SCOPE_ADDRESS;
+  out.flags = static_cast<std::uint32_t>(frontend.kind) | (frontend.loopback ? PATU_FRONTEND_LOOPBACK : 0) |
+              (frontend.reserve_port ? PATU_FRONTEND_RESERVED : 0);
+  return out;
+}
+
+Frontend frontend_of(const patu_listed_frontend& frontend) noexcept {
+  Frontend out;
+  out.endpoint = endpoint_of(frontend.key.addr, frontend.key.port);
+  out.protocol = static_cast<Protocol>(frontend.key.protocol);
+  out.kind = static_cast<FrontendKind>(frontend.flags & PATU_FRONTEND_KIND);
+  out.loopback = (frontend.flags & PATU_FRONTEND_LOOPBACK) != 0;
+  out.reserve_port = (frontend.flags & PATU_FRONTEND_RESERVED) != 0;
+  return out;
+}
+
+patu_frontend value_of(const patu_service& head, const patu_listed_frontend& frontend) noexcept {
+  patu_frontend value{};
+  value.word = word_of(head, frontend);
+  value.service_id = head.id;
+  value.flags = frontend.flags;
+  value.affinity_timeout_s = head.affinity_timeout_s;
+  return value;
+}
+
+Endpoint endpoint_of(const patu_addr& address, std::uint16_t port_be) noexcept {
+  return {to_address(address), ntohs(port_be)};
+}
+
 std::string to_string(const patu_frontend_key& frontend) {
   return endpoint_of(frontend.addr, frontend.port).to_string() + "/" +
          std::string(patu::to_string(static_cast<Protocol>(frontend.protocol)));
 }
 
-std::uint64_t word_of(const patu_service& head, const patu_frontend_key& frontend) noexcept {
-  const bool v4 = is_v4(frontend);
-  return patu_word(v4 ? head.base : head.base + head.v4_count, v4 ? head.v4_count : head.v6_count, head.generation,
-                   patu_frontend_tag(&frontend));
-}
-
 bool less(const patu_frontend_key& a, const patu_frontend_key& b) noexcept {
-  const Endpoint left = endpoint_of(a.addr, a.port);
-  const Endpoint right = endpoint_of(b.addr, b.port);
-  if (left.address.is_v6() != right.address.is_v6()) return right.address.is_v6();
-  if (left != right) return left < right;
+  const int addresses = order(a.addr.bytes, b.addr.bytes);
+  if (addresses != 0) return addresses < 0;
+  if (a.port != b.port) return ntohs(a.port) < ntohs(b.port);
   return a.protocol != b.protocol ? a.protocol < b.protocol : a.scope < b.scope;
 }
 
 bool equal(const patu_frontend_key& a, const patu_frontend_key& b) noexcept {
   return std::memcmp(&a, &b, sizeof a) == 0;
-}
-
-bool same_backend(const patu_slot& a, const patu_slot& b) noexcept {
-  return std::memcmp(&a.addr, &b.addr, sizeof a.addr) == 0 && a.port == b.port;
 }
 
 }  // namespace patu::services

@@ -5,8 +5,9 @@
 
 namespace patu::services {
 
-// Part 0 of a service's record is the truth: a frontend that no record has is removed, one that a record has is made to be
-// as it says, further parts that no part 0 leads to are removed. O(services). `table` is written with an even sequence.
+// The records are the truth: every other map is made to follow them, and what belongs to none of them goes. Of two records with
+// one frontend the later is right; the other loses it, and goes with its last one. O(services). `table` is written with an
+// even sequence.
 Result<> repair(Store& store, patu_service_table& table);
 
 }  // namespace patu::services

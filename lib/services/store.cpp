@@ -1,13 +1,10 @@
-// Records are kept in parts, slots in chunks; nobody above has to know.
+// Records are kept in parts; nobody above has to know how they are found.
 #include "services/store.hpp"
 
 #include <bpf/bpf.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
-#include <numeric>
-#include <string>
 
 #include "base/quote.hpp"
 #include "base/try.hpp"
@@ -16,38 +13,33 @@
 namespace patu::services {
 namespace {
 
-constexpr std::size_t kOpenChunks = 8;
+using Part = std::pair<patu_service_key, patu_service>;
 
-patu_service_key part_of(patu_service_key name, const patu_service& head, std::uint32_t part) noexcept {
-  name.part = head.bank * PATU_SERVICE_BANK + part;
-  return name;
+bool comes_before(const patu_service_key& a, const patu_service_key& b) noexcept {
+  const int names = std::memcmp(a.name, b.name, sizeof a.name);
+  return names != 0 ? names < 0 : a.part < b.part;
 }
 
-void put_frontends(patu_service& part, std::span<const patu_frontend_key> all, std::uint32_t number) noexcept {
-  const auto mine = all.subspan(std::min<std::size_t>(all.size(), std::size_t{number} * PATU_SERVICE_FRONTENDS));
-  std::copy_n(mine.begin(), std::min<std::size_t>(mine.size(), PATU_SERVICE_FRONTENDS), part.frontends);
+void append_part(Record& record, const patu_service& part) {
+  const std::size_t missing = record.head.frontend_count - record.frontends.size();
+  const auto count = std::min<std::size_t>(PATU_SERVICE_FRONTENDS, missing);
+  record.frontends.insert(record.frontends.end(), part.frontends, part.frontends + count);
 }
 
-patu_frontend value_of(const patu_frontend_key& key, const patu_service& head) noexcept {
-  patu_frontend value{};
-  value.word = word_of(head, key);
-  value.service_id = head.id;
-  return value;
-}
-
-// The last number below `end` for which `holds`, plus one; it holds for all below that.
-Result<std::uint32_t> boundary(std::uint32_t end, const std::function<Result<bool>(std::uint32_t)>& holds) {
-  std::uint32_t low = 0;
-  std::uint32_t high = end;
-  while (low < high) {
-    const std::uint32_t middle = std::midpoint(low, high);
-    PATU_TRY_LET(below, holds(middle));
-    if (below)
-      low = middle + 1;
-    else
-      high = middle;
+// `find` returns null for a part that is not there.
+template <class Find>
+Result<Record> assemble(const patu_service_key& name, const patu_service& head, const Find& find) {
+  Record record{head, {}};
+  record.frontends.reserve(head.frontend_count);
+  append_part(record, head);
+  for (std::uint32_t part = 1; part <= further_parts(head.frontend_count); ++part) {
+    PATU_TRY_LET(value, find(part_key(name, head, part)));
+    if (!value)
+      return fail(Errc::protocol,
+                  "service " + quote(name_of(name)) + ": part " + std::to_string(part) + " of its record is missing");
+    append_part(record, *value);
   }
-  return low;
+  return record;
 }
 
 }  // namespace
@@ -55,6 +47,23 @@ Result<std::uint32_t> boundary(std::uint32_t end, const std::function<Result<boo
 std::uint32_t further_parts(std::size_t frontends) noexcept {
   return frontends == 0 ? 0 : static_cast<std::uint32_t>((frontends - 1) / PATU_SERVICE_FRONTENDS);
 }
+
+patu_service_key part_key(patu_service_key name, const patu_service& head, std::uint32_t part) noexcept {
+  name.part = std::uint32_t{head.bank} * PATU_SERVICE_BANK + part;
+  return name;
+}
+
+patu_service part_value(const Record& record, std::uint32_t part) noexcept {
+  patu_service value{};
+  if (part == 0) value = record.head;
+  std::fill(std::begin(value.frontends), std::end(value.frontends), patu_listed_frontend{});
+  const std::size_t first = std::min<std::size_t>(record.frontends.size(), std::size_t{part} * PATU_SERVICE_FRONTENDS);
+  const std::size_t count = std::min<std::size_t>(record.frontends.size() - first, PATU_SERVICE_FRONTENDS);
+  std::copy_n(record.frontends.begin() + static_cast<std::ptrdiff_t>(first), count, value.frontends);
+  return value;
+}
+
+Extent extent_of(const patu_service& head) noexcept { return {head.base, slots_of(head)}; }
 
 Result<patu_service_table> Store::table() const {
   return bpf::Element<patu_service_table>(instance_->map_fd(bpf::MapId::service_table), "service_table").get();
@@ -65,49 +74,47 @@ Result<> Store::put_table(const patu_service_table& table) const {
 }
 
 Result<std::uint32_t> Store::max_entries(bpf::MapId map) const {
+  std::uint32_t& known = max_entries_[static_cast<std::size_t>(map)];
+  if (known != 0) return known;
   PATU_TRY_LET(info, bpf::inspect<bpf_map_info>(instance_->map_fd(map), "inspect a map of services"));
-  return info.max_entries;
+  return known = info.max_entries;
 }
 
 Result<std::optional<Record>> Store::record(const patu_service_key& name) const {
   PATU_TRY_LET(head, instance_->services().lookup(name), "services");
   if (!head) return std::optional<Record>{};
-  Record record{*head, {}};
-  const auto append = [&](const patu_service& part) {
-    const auto count = std::min<std::size_t>(PATU_SERVICE_FRONTENDS, head->frontend_count - record.frontends.size());
-    record.frontends.insert(record.frontends.end(), part.frontends, part.frontends + count);
-  };
-  append(*head);
-  for (std::uint32_t part = 1; part <= further_parts(head->frontend_count); ++part) {
-    PATU_TRY_LET(value, instance_->services().lookup(part_of(name, *head, part)), "services");
-    if (!value)
-      return fail(Errc::protocol,
-                  "service " + quote(name_of(name)) + ": part " + std::to_string(part) + " of its record is missing");
-    append(*value);
-  }
+  PATU_TRY_LET(record,
+               assemble(name, *head, [&](const patu_service_key& key) { return instance_->services().lookup(key); }));
   return std::optional<Record>(std::move(record));
 }
 
-Result<> Store::put_head(const patu_service_key& name, const Record& record) const {
-  patu_service head = record.head;
-  put_frontends(head, record.frontends, 0);
-  PATU_TRY(instance_->services().put(name, head), "services");
-  return {};
-}
-
-Result<> Store::put_parts(const patu_service_key& name, const Record& record) const {
-  for (std::uint32_t part = 1; part <= further_parts(record.frontends.size()); ++part) {
-    patu_service value{};
-    put_frontends(value, record.frontends, part);
-    PATU_TRY(instance_->services().put(part_of(name, record.head, part), value), "services");
+Result<std::vector<Stored>> Store::records() const {
+  std::vector<Part> parts;
+  PATU_TRY(instance_->services().visit([&](const patu_service_key& key, const patu_service& value) -> Result<> {
+    parts.emplace_back(key, value);
+    return {};
+  }),
+           "services");
+  std::vector<const Part*> sorted;
+  sorted.reserve(parts.size());
+  for (const Part& part : parts) sorted.push_back(&part);
+  std::sort(sorted.begin(), sorted.end(),
+            [](const Part* a, const Part* b) { return comes_before(a->first, b->first); });
+  const auto find = [&](const patu_service_key& key) -> Result<std::optional<patu_service>> {
+    const auto at =
+        std::lower_bound(sorted.begin(), sorted.end(), key,
+                         [](const Part* part, const patu_service_key& k) { return comes_before(part->first, k); });
+    if (at == sorted.end() || comes_before(key, (*at)->first)) return std::optional<patu_service>{};
+    return std::optional<patu_service>((*at)->second);
+  };
+  std::vector<Stored> stored;
+  stored.reserve(parts.size());
+  for (const Part* part : sorted) {
+    if (part->first.part != 0) continue;
+    PATU_TRY_LET(record, assemble(part->first, part->second, find));
+    stored.push_back({part->first, std::move(record)});
   }
-  return {};
-}
-
-Result<> Store::erase_parts(const patu_service_key& name, const patu_service& head) const {
-  for (std::uint32_t part = 1; part <= further_parts(head.frontend_count); ++part)
-    PATU_TRY(instance_->services().erase(part_of(name, head, part)), "services");
-  return {};
+  return stored;
 }
 
 Result<> Store::visit_heads(const std::function<Result<>(const patu_service_key&, const patu_service&)>& visit) const {
@@ -118,111 +125,13 @@ Result<> Store::visit_heads(const std::function<Result<>(const patu_service_key&
   return {};
 }
 
-Result<bool> Store::insert_frontend(const patu_frontend_key& key, const patu_service& head) const {
-  auto inserted = instance_->frontends().insert(key, value_of(key, head));
-  if (!inserted) return fail(std::move(inserted.error()).context("frontends"));
-  return inserted;
-}
-
-Result<> Store::put_frontend(const patu_frontend_key& key, const patu_service& head) const {
-  const patu_frontend value = value_of(key, head);
-  PATU_TRY(bpf::map_update(instance_->map_fd(bpf::MapId::frontends), &key, &value, BPF_F_LOCK), "frontends");
-  return {};
-}
-
-Result<int> Store::chunk_fd(std::uint32_t chunk) {
-  for (const auto& [number, fd] : open_chunks_)
-    if (number == chunk) return fd.get();
-  PATU_TRY_LET(fd, instance_->open_chunk(chunk), "slots");
-  if (open_chunks_.size() >= kOpenChunks) open_chunks_.erase(open_chunks_.begin());
-  return open_chunks_.emplace_back(chunk, std::move(fd)).second.get();
-}
-
-Result<> Store::each_chunk(Extent extent, const std::function<Result<>(int, std::uint32_t, std::uint32_t)>& work) {
-  while (extent.count > 0) {
-    const std::uint32_t first = extent.base % PATU_CHUNK_SLOTS;
-    const std::uint32_t count = std::min<std::uint32_t>(extent.count, PATU_CHUNK_SLOTS - first);
-    PATU_TRY_LET(fd, chunk_fd(extent.base / PATU_CHUNK_SLOTS));
-    PATU_TRY(work(fd, first, count), "slots");
-    extent.base += count;
-    extent.count -= count;
-  }
-  return {};
-}
-
-Result<std::vector<patu_slot>> Store::read_slots(Extent extent) {
-  std::vector<patu_slot> slots(extent.count);
-  std::vector<std::uint32_t> keys(extent.count);
-  std::size_t done = 0;
-  PATU_TRY(each_chunk(extent, [&](int fd, std::uint32_t first, std::uint32_t count) -> Result<> {
-    std::uint32_t before = first - 1;  // the kernel begins behind it
-    std::uint32_t last = 0;
-    std::uint32_t read = count;
-    // ENOENT says that the end of the chunk was reached.
-    if (bpf_map_lookup_batch(fd, first == 0 ? nullptr : &before, &last, keys.data(), &slots[done], &read, nullptr) !=
-            0 &&
-        errno != ENOENT)
-      return PATU_FAIL_ERRNO("read a batch");
-    if (read != count) return fail(Errc::protocol, "a chunk of slots is shorter than it was made");
-    done += count;
+Result<std::string> Store::name_of_id(std::uint32_t service_id) const {
+  std::string name;
+  PATU_TRY(visit_heads([&](const patu_service_key& key, const patu_service& head) -> Result<> {
+    if (head.id == service_id) name = name_of(key);
     return {};
   }));
-  return slots;
-}
-
-Result<> Store::write_slots(Extent extent, std::span<const patu_slot> slots) {
-  std::vector<std::uint32_t> keys(extent.count);
-  std::size_t done = 0;
-  return each_chunk(extent, [&](int fd, std::uint32_t first, std::uint32_t count) -> Result<> {
-    std::iota(keys.begin(), keys.begin() + count, first);
-    std::uint32_t written = count;
-    if (bpf_map_update_batch(fd, keys.data(), &slots[done], &written, nullptr) != 0)
-      return PATU_FAIL_ERRNO("write a batch");
-    done += count;
-    return {};
-  });
-}
-
-Result<std::uint32_t> Store::chunks() const {
-  const auto slots = instance_->map<std::uint32_t, std::uint32_t>(bpf::MapId::slots);
-  return boundary(PATU_CHUNKS, [&](std::uint32_t chunk) -> Result<bool> {
-    PATU_TRY_LET(id, slots.lookup(chunk), "slots");
-    return id.has_value();
-  });
-}
-
-Result<bool> Store::is_fresh(std::uint32_t slot) {
-  PATU_TRY_LET(read, read_slots({slot, 1}));
-  return read[0].generation == 0;
-}
-
-Result<ExtentAllocator> Store::load_extents() {
-  PATU_TRY_LET(chunk_count, chunks());
-  const std::uint32_t end = chunk_count * PATU_CHUNK_SLOTS;
-  // Slots are taken and written in ascending order, so that those that never were are at the end.
-  PATU_TRY_LET(fresh, boundary(end, [&](std::uint32_t slot) -> Result<bool> {
-                 PATU_TRY_LET(is, is_fresh(slot));
-                 return !is;
-               }));
-  std::vector<Extent> in_use;
-  PATU_TRY(visit_heads([&](const patu_service_key&, const patu_service& head) -> Result<> {
-    if (head.capacity > 0) in_use.push_back({head.base, head.capacity});
-    return {};
-  }));
-  return ExtentAllocator::make(end, fresh, std::move(in_use));
-}
-
-Result<> Store::create_chunk(std::uint32_t chunk) {
-  PATU_TRY_LET(fd, instance_->create_chunk(chunk));
-  (void)fd;
-  return {};
-}
-
-// kernel: a change of an array of maps waits for the programs that run (maybe_wait_bpf_programs), even if it is none.
-Result<> Store::wait_for_programs() {
-  PATU_TRY_LET(fd, chunk_fd(0));
-  PATU_TRY((instance_->map<std::uint32_t, int>(bpf::MapId::slots).put(0, fd)), "slots");
-  return {};
+  return name;
 }
 
 }  // namespace patu::services

@@ -1,44 +1,51 @@
-// Changes of the service table, each in an order that leaves every frontend old or new wherever it is interrupted.
+// The verbs on a service table: each is a batch of changes under the table's lock, and reads what it needs to make it.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <string_view>
+#include <span>
+#include <vector>
 
+#include "services/budget.hpp"
+#include "services/change.hpp"
+#include "services/closing.hpp"
 #include "services/extents.hpp"
 #include "services/plan.hpp"
 #include "services/store.hpp"
+#include "services/sweep.hpp"
 
 namespace patu::services {
 
 class Writer final {
  public:
-  explicit Writer(std::shared_ptr<bpf::Instance> instance) noexcept : store_(std::move(instance)) {}
+  explicit Writer(std::shared_ptr<bpf::Instance> instance) noexcept
+      : store_(std::move(instance)), closer_(store_.instance()) {}
 
-  Result<> upsert(const Plan& plan);
+  Result<> upsert(Plan&& plan);
   Result<> remove(const patu_service_key& name);
+  Result<SyncReport> sync(std::span<const Service> services, const SyncOptions& options);
   Result<std::optional<Service>> find(const patu_service_key& name);
   Result<std::vector<Service>> list();
+  // What an earlier change left undone.
+  Result<ClosedSockets> close_stale_sockets();
 
  private:
-  struct Change;  // from the old record to the new one
-
   Result<patu_service_table> begin();
-  Result<bool> is_already(const Plan& plan, const Change& change);
-  Result<> draft(const Plan& plan, Change& change, patu_service_table& table);
+  Result<> recount_journal(patu_service_table& table) const;
+  Result<> load_extents();
   Result<> check_frontends(const Change& change) const;
-  Result<> check_room(const Change& change, const patu_service_table& table) const;
-  Result<std::string> name_of_id(std::uint32_t service_id) const;
-  Result<Extent> take_slots(std::uint32_t count);
-  Result<> make_room();
-  Result<> prepare(const Plan& plan, const Change& change);
-  Result<> carry_through(const Change& change) const;
-  Result<> conclude(const Change& change, patu_service_table& table);
-  Result<> give_up(Error&& reason, patu_service_table& table);
-  Result<Service> read(const patu_service_key& name, const Record& record);
+  Result<> fit(const Change& change, patu_service_table& table);
+  Result<ClosedSockets> write(std::vector<Change>&& changes, patu_service_table& table);
+  Result<> place(std::span<Change> changes, patu_service_table& table);
+  Result<std::optional<Extent>> take_slots(std::uint32_t count);
+  Result<> mend(std::span<const Change> changes, patu_service_table& table, Error&& reason);
+  Result<ClosedSockets> close(patu_service_table& table);
+  Result<std::uint32_t> make_room_in_journal(patu_service_table& table);
 
   Store store_;
+  Closer closer_;
+  Sweep sweep_;
   std::optional<ExtentAllocator> extents_;  // right while the table's sequence is this one
   std::uint64_t sequence_ = 0;
 };

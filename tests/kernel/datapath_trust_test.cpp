@@ -185,7 +185,8 @@ TEST_CASE("a directory that others could have prepared is refused") {
   fs::remove(fs::path(bpffs_path()) / "elsewhere");
 }
 
-TEST_CASE("without a named cgroup the true root is found, and a part of a hierarchy is refused") {
+TEST_CASE(
+    "cilium #16078, #16259, #20607: where no cgroup is named, a part of the hierarchy is not taken for its root") {
   // Only refusals are tried: no test attaches to the host's root.
   auto here = Netns::current();
   REQUIRE(here);

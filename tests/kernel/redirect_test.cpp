@@ -250,7 +250,7 @@ TEST_CASE("a connection to a service is redirected to the backend") {
     node.check([&]() -> bool {
       const Listening listener = listen_in(b, family);
       EXPECT(services->upsert(
-          {.name = "web", .frontends = {{frontend}}, .backends = {{address_of(b, family), listener.port}}}));
+          {.name = "web", .frontends = {{frontend}}, .backends = {Endpoint{address_of(b, family), listener.port}}}));
       Connection c;
       c.client = socket_in(a.netns, family.client);
       const SocketAddress to = socket_address(family.client, frontend.address, frontend.port);

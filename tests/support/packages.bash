@@ -13,7 +13,8 @@ missing_packages() {
     pkg-config --exists "${library%%:*}" 2>/dev/null || echo "${library#*:}"
   done
   local header
-  for header in linux/bpf.h:linux-libc-dev tl/expected.hpp:libexpected-dev doctest/doctest.h:doctest-dev; do
+  for header in linux/bpf.h:linux-libc-dev tl/expected.hpp:libexpected-dev doctest/doctest.h:doctest-dev \
+      nlohmann/json.hpp:nlohmann-json3-dev; do
     has_header "${header%%:*}" || echo "${header#*:}"
   done
   if [ "${compiler:-gcc}-${sanitize:-no}" = clang-yes ] && command -v clang++ >/dev/null; then

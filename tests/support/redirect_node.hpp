@@ -15,6 +15,7 @@
 #include "base/unique_fd.hpp"
 #include "patu/patu.hpp"
 #include "patu_maps.h"
+#include "socket_address.hpp"
 #include "wire.hpp"
 
 namespace patu::test {
@@ -98,11 +99,6 @@ class RedirectNode final {
 // ---- sockets of pods; all stream, close-on-exec ----
 
 UniqueFd socket_in(const Netns& netns, int family, int flags = 0, int protocol = 0);
-struct SocketAddress {
-  sockaddr_storage storage{};
-  socklen_t size = 0;
-  const sockaddr* get() const noexcept { return reinterpret_cast<const sockaddr*>(&storage); }
-};
 SocketAddress socket_address(int family, const IpAddress& address, std::uint16_t port);
 const IpAddress& address_of(const NodePod& pod, const Family& family);
 std::uint16_t port_of(int socket_fd);

@@ -27,6 +27,8 @@ T take(Result<T>&& result) {
   return std::move(*result);
 }
 
+}  // namespace
+
 UniqueFd listen_everywhere() {
   UniqueFd fd(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   const int on = 1;
@@ -41,11 +43,16 @@ UniqueFd listen_everywhere() {
   return fd;
 }
 
-}  // namespace
-
-ServiceLab::ServiceLab(const DatapathOptions& options) : options_(options), netns_(take(Netns::current())) {
+ServiceLab::ServiceLab(const DatapathOptions& options, PeerNames names)
+    : options_(options), netns_(take(Netns::current())) {
   if (const std::string said = output_of(std::string("(") + kRoutes + ") 2>&1"); !said.empty()) fail_test(said);
   datapath_ = std::make_unique<Datapath>(take(Datapath::open(options)));
+  if (names == PeerNames::truth) {
+    const std::string links = datapath_->instance()->directory() + "/links/";
+    for (const char* link : {"sock4_getpeername", "sock6_getpeername"})
+      if (const std::string said = output_of("bpftool link detach pinned " + links + link + " 2>&1"); !said.empty())
+        fail_test(said);
+  }
   listener_ = listen_everywhere();
 }
 
@@ -73,7 +80,7 @@ std::size_t ServiceLab::entries(const std::string& map) const {
 std::string ServiceLab::dump() const {
   const std::string maps = datapath_->instance()->directory() + "/maps/";
   std::string text;
-  for (const char* map : {"frontends", "services", "service_table"})
+  for (const char* map : {"frontends", "services", "service_table", "addresses", "counters", "stale"})
     text += output_of("bpftool map dump pinned " + maps + map + " 2>&1");
   return text;
 }
@@ -90,39 +97,53 @@ UniqueFd new_socket(Socket kind, int type, int protocol) {
   return UniqueFd(::socket(kind == Socket::v4 ? AF_INET : AF_INET6, type | SOCK_CLOEXEC, protocol));
 }
 
-int connect_socket(int socket_fd, Socket kind, const Endpoint& to) {
+SocketAddress address_for(Socket kind, const Endpoint& to) {
   const IpAddress::Bytes& bytes = to.address.bytes();
-  int done = 0;
+  SocketAddress out;
   if (kind == Socket::v4) {
-    sockaddr_in address{};
+    auto& address = reinterpret_cast<sockaddr_in&>(out.storage);
     address.sin_family = AF_INET;
     address.sin_port = htons(to.port);
     std::memcpy(&address.sin_addr, bytes.data() + 12, 4);
-    done = ::connect(socket_fd, reinterpret_cast<const sockaddr*>(&address), sizeof address);
+    out.size = sizeof address;
   } else {
-    sockaddr_in6 address{};
+    auto& address = reinterpret_cast<sockaddr_in6&>(out.storage);
     address.sin6_family = AF_INET6;
     address.sin6_port = htons(to.port);
     std::memcpy(&address.sin6_addr, bytes.data(), 16);
-    done = ::connect(socket_fd, reinterpret_cast<const sockaddr*>(&address), sizeof address);
+    out.size = sizeof address;
   }
-  return done == 0 ? 0 : errno;
+  return out;
 }
 
-std::optional<Endpoint> peer_of(int socket_fd) {
-  sockaddr_storage storage{};
-  socklen_t size = sizeof storage;
-  if (::getpeername(socket_fd, reinterpret_cast<sockaddr*>(&storage), &size) != 0) return std::nullopt;
-  if (storage.ss_family == AF_INET) {
-    const auto& v4 = reinterpret_cast<const sockaddr_in&>(storage);
+Endpoint endpoint_of(const SocketAddress& address) {
+  if (address.storage.ss_family == AF_INET) {
+    const auto& v4 = reinterpret_cast<const sockaddr_in&>(address.storage);
     const std::uint32_t a = ntohl(v4.sin_addr.s_addr);
     const auto byte = [&](int shift) { return static_cast<std::uint8_t>(a >> shift); };
     return Endpoint{IpAddress::v4(byte(24), byte(16), byte(8), byte(0)), ntohs(v4.sin_port)};
   }
-  const auto& v6 = reinterpret_cast<const sockaddr_in6&>(storage);
+  const auto& v6 = reinterpret_cast<const sockaddr_in6&>(address.storage);
   IpAddress::Bytes bytes;
   std::memcpy(bytes.data(), &v6.sin6_addr, bytes.size());
   return Endpoint{IpAddress::from_bytes(bytes), ntohs(v6.sin6_port)};
+}
+
+int connect_socket(int socket_fd, Socket kind, const Endpoint& to) {
+  const SocketAddress address = address_for(kind, to);
+  return ::connect(socket_fd, address.get(), address.size) == 0 ? 0 : errno;
+}
+
+std::optional<Endpoint> peer_of(int socket_fd) {
+  SocketAddress peer;
+  if (::getpeername(socket_fd, peer.get(), &peer.size) != 0) return std::nullopt;
+  return endpoint_of(peer);
+}
+
+std::optional<Endpoint> local_of(int socket_fd) {
+  SocketAddress local;
+  if (::getsockname(socket_fd, local.get(), &local.size) != 0) return std::nullopt;
+  return endpoint_of(local);
 }
 
 Connected connect_once(Socket kind, const Endpoint& to, int listener_fd, int protocol) {
@@ -150,9 +171,9 @@ Endpoint backend_v6(std::uint32_t n, std::uint16_t port) {
   return {IpAddress::from_bytes(bytes), port};
 }
 
-std::vector<Endpoint> backends_v4(std::uint32_t first, std::uint32_t count) {
-  std::vector<Endpoint> out;
-  for (std::uint32_t i = 0; i < count; ++i) out.push_back(backend_v4(first + i));
+std::vector<Backend> backends_v4(std::uint32_t first, std::uint32_t count) {
+  std::vector<Backend> out;
+  for (std::uint32_t i = 0; i < count; ++i) out.emplace_back(backend_v4(first + i));
   return out;
 }
 

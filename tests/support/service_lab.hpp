@@ -13,16 +13,20 @@
 #include "base/unique_fd.hpp"
 #include "patu/patu.hpp"
 #include "sandbox.hpp"
+#include "socket_address.hpp"
 
 namespace patu::test {
 
 inline constexpr std::uint16_t kBackendPort = 8080;
 
+// What getpeername(2) tells: by the programs for it the frontend, without them the kernel's truth.
+enum class PeerNames : std::uint8_t { truth, as_shipped };
+
 // Every address of 10.128.0.0/10 and fd00:64::/32 belongs to the sandbox itself, and one listener at port 8080 answers for
 // all: a backend is whatever the test says, and what a client meets is told by getpeername(2). Frontends have no route.
-class ServiceLab final {
+class ServiceLab {
  public:
-  explicit ServiceLab(const DatapathOptions& options = datapath_options());
+  explicit ServiceLab(const DatapathOptions& options = datapath_options(), PeerNames names = PeerNames::truth);
   ServiceLab(const ServiceLab&) = delete;
   ServiceLab& operator=(const ServiceLab&) = delete;
   ~ServiceLab();  // unloads the instance
@@ -47,6 +51,9 @@ class ServiceLab final {
   UniqueFd listener_;
 };
 
+// Listens at kBackendPort of every address of the caller's namespace.
+UniqueFd listen_everywhere();
+
 enum class Socket : std::uint8_t { v4, v6, mapped };
 
 struct Connected {
@@ -54,9 +61,13 @@ struct Connected {
   std::optional<Endpoint> peer;
 };
 
+SocketAddress address_for(Socket kind, const Endpoint& to);
+Endpoint endpoint_of(const SocketAddress& address);
+
 UniqueFd new_socket(Socket kind, int type, int protocol);
 int connect_socket(int socket_fd, Socket kind, const Endpoint& to);  // 0 or errno
 std::optional<Endpoint> peer_of(int socket_fd);
+std::optional<Endpoint> local_of(int socket_fd);
 // One TCP connection, reset at once; its other end is taken from the listener, so that nothing piles up.
 Connected connect_once(Socket kind, const Endpoint& to, int listener_fd, int protocol = 0);
 // For an IPv4 frontend an IPv4 socket.
@@ -66,7 +77,7 @@ Endpoint endpoint(const std::string& text);
 // Address number n of 10.128.0.0/10, or of fd00:64::/32.
 Endpoint backend_v4(std::uint32_t n, std::uint16_t port = kBackendPort);
 Endpoint backend_v6(std::uint32_t n, std::uint16_t port = kBackendPort);
-std::vector<Endpoint> backends_v4(std::uint32_t first, std::uint32_t count);
+std::vector<Backend> backends_v4(std::uint32_t first, std::uint32_t count);
 
 // Memory that forked children share; zero at first.
 template <class T>

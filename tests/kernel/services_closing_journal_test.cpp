@@ -1,0 +1,143 @@
+// What closing sockets leaves behind: in the journal, in the kernel, in this process; and what it does without programs.
+#include <doctest/doctest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstddef>
+
+#include "base/thread.hpp"
+#include "closing_bench.hpp"
+
+using namespace patu;
+using namespace patu::test;
+
+namespace {
+
+std::string programs() { return output_of("bpftool prog list | grep -cE 'find_stale|close_udp|close_tcp'"); }
+
+}  // namespace
+
+TEST_CASE("nothing is loaded while nothing is stale, and nothing is left when the closer is gone") {
+  Bench bench;
+  const std::string before = programs();
+  const std::size_t descriptors = open_descriptors();
+  {
+    Closer closer(bench.instance, ClosingWay::iterators);
+    REQUIRE(closer.close_stale());
+    CHECK(programs() == before);
+    CHECK(open_descriptors() == descriptors);
+    bench.stale.put(stale_key(backend_v4(1)), 0);
+    REQUIRE(closer.close_stale());
+    CHECK(programs() != before);
+    const std::size_t loaded = open_descriptors();
+    bench.stale.put(stale_key(backend_v4(1)), 0);
+    const UniqueFd socket = bench.translated(Socket::v4, backend_v4(1));
+    CHECK(closer.close_stale()->closed == 1);
+    CHECK(open_descriptors() == loaded + 1);
+  }
+  CHECK(open_descriptors() == descriptors);
+  CHECK(threads() == 1);
+  for (int i = 0; i < 5000 && programs() != before; ++i)
+    ::poll(nullptr, 0, 1);  // the kernel frees them in its own time
+  CHECK(programs() == before);
+  bench.stale.put(stale_key(backend_v4(1)), 0);
+  (void)bench.close(ClosingWay::sock_diag);
+  CHECK(open_descriptors() == descriptors);
+}
+
+TEST_CASE("a socket that cannot be reached keeps its entry for a while, and is counted") {
+  Bench bench;
+  // In a namespace that no process is in; the descriptor is ours.
+  const Netns pod = make_pod();
+  UniqueFd hidden;
+  REQUIRE(in_netns(pod.fd(), [&]() -> Result<> {
+    hidden = bench.translated(Socket::v4, backend_v4(1));
+    return {};
+  }));
+  const bpf::Element<patu_service_table> table(bench.instance.map_fd(bpf::MapId::service_table), "service_table");
+  bench.stale.put(stale_key(backend_v4(1)), 0);
+  const ClosedSockets closed = bench.close(ClosingWay::iterators);
+  CHECK(closed.closed == 0);
+  CHECK(closed.unreachable == 1);
+  CHECK(state_of(hidden.get()) == State::open);
+  REQUIRE(bench.stale.size() == 1);
+  CHECK(table.get()->stale_entries == 1);
+  const std::uint32_t since = bench.stale.all()[0].second;
+  CHECK(since != 0);
+
+  SUBCASE("until it can be reached") {
+    const pid_t process = start_in(pod, false, [] { return ::pause() != 0; });
+    while (::access(("/proc/" + std::to_string(process) + "/ns/net").c_str(), R_OK) != 0) ::poll(nullptr, 0, 1);
+    ClosedSockets again;
+    while ((again = bench.close(ClosingWay::iterators)).unreachable != 0)
+      ::poll(nullptr, 0, 1);  // it enters in its own time
+    CHECK(again.closed == 1);
+    CHECK(state_of(hidden.get()) == State::closed);
+    CHECK(bench.stale.size() == 0);
+    CHECK(table.get()->stale_entries == 0);
+    ::kill(process, SIGKILL);
+    (void)wait_for(process);
+  }
+  SUBCASE("or ten minutes") {
+    (void)bench.close(ClosingWay::iterators);
+    REQUIRE(bench.stale.size() == 1);
+    CHECK(bench.stale.all()[0].second == since);
+    bench.stale.put(stale_key(backend_v4(1)), since > 600 ? since - 600 : 0xffffffffu - 600 + since);
+    CHECK(bench.close(ClosingWay::iterators).unreachable == 1);
+    CHECK(bench.stale.size() == 0);
+  }
+  SUBCASE("or while there is room") {
+    for (std::uint32_t n = 0; n <= datapath_options().max_services / 2; ++n)
+      bench.stale.put(stale_key(backend_v4(1000 + n)), 0);
+    CHECK(bench.close(ClosingWay::iterators).unreachable == 1);
+    CHECK(bench.stale.size() == 0);
+  }
+}
+
+TEST_CASE("a socket that was given a stale backend and is not connected yet is waited for") {
+  Bench bench;
+  const UniqueFd socket = bench.translated(Socket::v4, backend_v4(1));
+  sockaddr nobody{};
+  nobody.sa_family = AF_UNSPEC;
+  REQUIRE(::connect(socket.get(), &nobody, sizeof nobody) == 0);
+  bench.stale.put(stale_key(backend_v4(1)), 0);
+  CHECK(bench.close(ClosingWay::iterators).closed == 0);
+  CHECK(bench.stale.size() == 1);
+  REQUIRE(connect_socket(socket.get(), Socket::v4, backend_v4(1)) == 0);
+  REQUIRE(remember(bench.connected_fd(), socket.get(), stale_key(backend_v4(1))));
+  CHECK(bench.close(ClosingWay::iterators).closed == 1);
+  CHECK(bench.stale.size() == 0);
+}
+
+TEST_CASE("where programs cannot be loaded, sockets are closed through sock_diag") {
+  Bench bench;
+  const UniqueFd socket = bench.translated(Socket::v4, backend_v4(1));
+  bench.stale.put(stale_key(backend_v4(1)), 0);
+  auto netns = Netns::current();
+  REQUIRE(netns);
+  CHECK(run_in(*netns, false, [&] {
+          sock_filter refuse_programs[] = {
+              BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+              BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_bpf, 0, 3),
+              BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[0])),
+              BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, BPF_PROG_LOAD, 0, 1),
+              BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+              BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+          };
+          sock_fprog filter{std::size(refuse_programs), refuse_programs};
+          if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+              ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0)
+            return false;
+          const auto refused = Closer(bench.instance, ClosingWay::iterators).close_stale();
+          if (refused || refused.error().code() != Errc::permission_denied) return false;
+          const auto closed = Closer(bench.instance).close_stale();
+          return closed && closed->closed == 1;
+        }) == 0);
+  CHECK(state_of(socket.get()) == State::closed);
+  CHECK(bench.stale.size() == 0);
+}
