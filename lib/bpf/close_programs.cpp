@@ -21,7 +21,8 @@ namespace {
 Result<UniqueFd> link_iterator(const Object& object, const char* program, int map_fd) {
   bpf_iter_link_info target{};
   target.map.map_fd = static_cast<std::uint32_t>(map_fd);
-  LIBBPF_OPTS(bpf_link_create_opts, options);
+  bpf_link_create_opts options{};  // LIBBPF_OPTS is not C++ to clang
+  options.sz = sizeof options;
   if (map_fd >= 0) {
     options.iter_info = &target;
     options.iter_info_len = sizeof target;
