@@ -11,6 +11,11 @@
 
 #ifdef __cplusplus
 #define PATU_LAYOUT(type, bytes) static_assert(sizeof(type) == (bytes))
+/* The C ABI has structs of the same names at global scope, in the same library. */
+namespace patu
+{
+inline namespace kernel
+{
 #else
 #define PATU_LAYOUT(type, bytes) _Static_assert(sizeof(type) == (bytes), #type)
 #endif
@@ -477,3 +482,8 @@ PATU_LAYOUT(struct patu_port_key, 8);
 
 /* Declared by hand, because their definitions need more than the above: `slots` (array of arrays of struct patu_slot),
  * `events` (RINGBUF of struct patu_event), `sockets` (SOCKHASH, struct patu_socket_key), `streams` (SK_STORAGE, the redirect programs' own). */
+
+#ifdef __cplusplus
+} /* namespace kernel */
+} /* namespace patu */
+#endif

@@ -1,9 +1,11 @@
 // Datapath: what a caller sees of an instance.
 #include "patu/datapath.hpp"
 
-#include <fstream>
+#include <charconv>
 #include <set>
+#include <string_view>
 
+#include "base/read_file.hpp"
 #include "base/try.hpp"
 #include "bpf/info.hpp"
 #include "bpf/layout.hpp"
@@ -16,14 +18,14 @@ namespace {
 
 using bpf::Instance;
 
-// What the kernel charges for a map; fdinfo is the only place that tells.
+// What the kernel charges for a map; fdinfo is the only place that tells. 0 where it does not.
 std::uint64_t memory_of(int map_fd) {
-  std::ifstream info("/proc/thread-self/fdinfo/" + std::to_string(map_fd));
-  for (std::string word; info >> word;) {
-    std::uint64_t bytes = 0;
-    if (word == "memlock:" && info >> bytes) return bytes;
-  }
-  return 0;
+  constexpr std::string_view kField = "\nmemlock:\t";
+  const auto info = read_file(("/proc/thread-self/fdinfo/" + std::to_string(map_fd)).c_str());
+  const std::size_t at = info ? info->find(kField) : std::string::npos;
+  std::uint64_t bytes = 0;
+  if (at != std::string::npos) std::from_chars(info->data() + at + kField.size(), info->data() + info->size(), bytes);
+  return bytes;
 }
 
 Result<MapStatus> status_of_map(const std::string& name, int map_fd) {

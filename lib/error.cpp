@@ -8,6 +8,8 @@
 #include <system_error>
 #include <utility>
 
+#include "base/try.hpp"
+
 namespace patu {
 
 struct Error::Text {
@@ -125,6 +127,12 @@ Error&& Error::also(const Error& other) && noexcept {
     text_->also += addition;
   });
   return std::move(*this);
+}
+
+tl::unexpected<Error> hand_on(Error& error) noexcept { return tl::unexpected<Error>(std::move(error)); }
+
+tl::unexpected<Error> hand_on(Error& error, std::string_view what) noexcept {
+  return tl::unexpected<Error>(std::move(error).context(what));
 }
 
 std::string Error::to_string() const {

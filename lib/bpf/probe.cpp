@@ -9,11 +9,12 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <fstream>
-#include <sstream>
+#include <string_view>
 
 #include "base/netns_cookie.hpp"
+#include "base/read_file.hpp"
 #include "base/try.hpp"
 #include "bpf/instance.hpp"
 
@@ -24,7 +25,7 @@ namespace {
 constexpr std::uint64_t kRootCgroupId = 1;
 
 // mountinfo writes space, tab, newline and backslash as \ooo.
-std::string unescape(const std::string& text) {
+std::string unescape(std::string_view text) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (text[i] == '\\' && i + 3 < text.size()) {
@@ -37,17 +38,25 @@ std::string unescape(const std::string& text) {
   return out;
 }
 
+// The field of this number, counted from 0; single spaces stand between them.
+std::string_view field_of(std::string_view line, std::size_t number) {
+  for (; number > 0; --number) {
+    const std::size_t space = line.find(' ');
+    if (space == std::string_view::npos) return {};
+    line.remove_prefix(space + 1);
+  }
+  return line.substr(0, line.find(' '));
+}
+
 // Where a cgroup2 hierarchy is mounted from its root; proc(5) has the fields.
 Result<std::string> find_cgroup2_mount() {
-  std::ifstream mounts("/proc/self/mountinfo");
-  if (!mounts) return PATU_FAIL_ERRNO("open /proc/self/mountinfo");
-  for (std::string line; std::getline(mounts, line);) {
+  PATU_TRY_LET(mounts, read_file("/proc/self/mountinfo"));
+  for (std::string_view rest = mounts; !rest.empty();) {
+    const std::string_view line = rest.substr(0, rest.find('\n'));
+    rest.remove_prefix(std::min(line.size() + 1, rest.size()));
     const std::size_t dash = line.find(" - ");
-    if (dash == std::string::npos || line.compare(dash + 3, 8, "cgroup2 ") != 0) continue;
-    std::istringstream fields(line);
-    std::string id, parent, device, root, point;
-    fields >> id >> parent >> device >> root >> point;
-    if (root == "/") return unescape(point);
+    if (dash == std::string_view::npos || line.compare(dash + 3, 8, "cgroup2 ") != 0) continue;
+    if (field_of(line, 3) == "/") return unescape(field_of(line, 4));
   }
   return fail(Errc::not_found, "no cgroup2 hierarchy is mounted; mount one: mount -t cgroup2 none /sys/fs/cgroup");
 }

@@ -5,7 +5,8 @@ has_header() { echo "#include <$1>" | "${CXX:-c++}" -x c++ -std=c++20 -fsyntax-o
 # Names the Debian packages of what this machine lacks.
 missing_packages() {
   local command
-  for command in meson:meson ninja:ninja-build pkg-config:pkg-config g++:g++ clang++:clang bpftool:bpftool ip:iproute2; do
+  for command in meson:meson ninja:ninja-build pkg-config:pkg-config g++:g++ clang++:clang bpftool:bpftool ip:iproute2 \
+      abidiff:abigail-tools; do
     command -v "${command%%:*}" >/dev/null || echo "${command#*:}"
   done
   local library

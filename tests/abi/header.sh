@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# The header compiles alone, as pedantic C11 and as C++20, without padding; and so do its example and the README's programs.
+set -euo pipefail
+[ $# -ge 4 ] || { echo "usage: header.sh INCLUDE_DIRECTORY README LIBRARY COMPILER…" >&2; exit 2; }
+include=$1 readme=$2 library=$3
+shift 3
+# Without a library the programs are compiled, and not linked.
+link=(-c)
+[ -z "$library" ] || link=("$library")
+warnings=(-Wall -Wextra -Wpedantic -Werror)
+directory=$(mktemp -d)
+trap 'rm -rf "$directory"' EXIT
+# As text of the comment; three characters stand before each line of it.
+sed -n '/^\/\/   #include <patu\/patu.h>/,/^\/\/   }$/p' "$include/patu/patu.h" | sed -E 's,^// {0\,3},,' >"$directory/example.c"
+awk -v base="$directory/readme" '/^```c$/ { inside = 1; n++; next } /^```$/ { inside = 0 } inside { print > (base n ".c") }' "$readme"
+status=0
+for compiler in "$@"; do
+  command -v "$compiler" >/dev/null || { echo "$compiler is not installed; left out"; continue; }
+  case $compiler in *++) language=(-x c++ -std=c++20) ;; *) language=(-x c -std=c11) ;; esac
+  printf '#include <patu/patu.h>\n#include <patu/patu.h>\nextern int used;\n' |
+    "$compiler" "${language[@]}" "${warnings[@]}" -Wpadded -I"$include" -fsyntax-only - || status=1
+  [ "${language[1]}" = c ] || continue
+  for program in "$directory"/*.c; do
+    # _GNU_SOURCE: the README's program uses Linux.
+    "$compiler" -std=c11 -D_GNU_SOURCE "${warnings[@]}" -I"$include" "$program" "${link[@]}" -o "$directory/program" ||
+      { echo "$(basename "$program") does not compile with $compiler"; status=1; }
+  done
+done
+echo "$(ls "$directory"/*.c | wc -l) programs of the documentation"
+exit "$status"
