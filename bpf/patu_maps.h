@@ -144,6 +144,14 @@ PATU_LAYOUT(struct patu_frontend_key, 20);
 #define PATU_KIND_NODE_PORT 3u
 #define PATU_KIND_HOST_PORT 4u
 
+/* Of PATU_SCOPE_ADDRESS: translated only while the address is one of the node's own. */
+static inline int patu_is_node_only(__u32 flags)
+{
+	__u32 kind = flags & PATU_FRONTEND_KIND;
+
+	return kind == PATU_KIND_EXTERNAL || kind == PATU_KIND_HOST_PORT;
+}
+
 struct patu_frontend {
 	__u64 word;
 	__u32 service_id;

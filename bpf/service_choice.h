@@ -76,13 +76,6 @@ static __always_inline bool read_frontend(const struct patu_frontend *from, __u3
 	return *(const volatile __u64 *)&from->word == word;
 }
 
-static __always_inline bool is_node_only(__u32 flags)
-{
-	__u32 kind = flags & PATU_FRONTEND_KIND;
-
-	return kind == PATU_KIND_EXTERNAL || kind == PATU_KIND_HOST_PORT;
-}
-
 /* Null if the slot is not, or no longer, of the word's generation. */
 static __always_inline struct patu_slot *slot_at(__u64 word, __u32 index)
 {

@@ -178,19 +178,25 @@ static __always_inline void forget_datagram(struct bpf_sock_addr *ctx, struct bp
 
 /* ---- pods --------------------------------------------------------------------------------------------------------- */
 
+/* All but the lock, under which it is done. */
+static __always_inline void copy_affinity(struct patu_affinity *to, const struct patu_affinity *from)
+{
+	const __u64 *half = (const __u64 *)&from->backend;
+	__u64 *out = (__u64 *)&to->backend;
+
+	to->last_ns = from->last_ns;
+	to->timeout_s = from->timeout_s;
+	out[0] = half[0];
+	out[1] = half[1];
+	to->port = from->port;
+	to->slot = from->slot;
+}
+
 /* Copies what the pod's entry says. False: it has timed out. */
 static __always_inline bool read_affinity(struct patu_affinity *entry, struct patu_affinity *copy)
 {
-	const __u64 *from = (const __u64 *)&entry->backend;
-	__u64 *to = (__u64 *)&copy->backend;
-
 	bpf_spin_lock(&entry->lock);
-	copy->last_ns = entry->last_ns;
-	copy->timeout_s = entry->timeout_s;
-	to[0] = from[0];
-	to[1] = from[1];
-	copy->port = entry->port;
-	copy->slot = entry->slot;
+	copy_affinity(copy, entry);
 	bpf_spin_unlock(&entry->lock);
 	return bpf_ktime_get_boot_ns() - copy->last_ns <= copy->timeout_s * 1000000000ull;
 }
@@ -198,19 +204,12 @@ static __always_inline bool read_affinity(struct patu_affinity *entry, struct pa
 /* False if the entry is no longer what it was when it was read: another thread of the pod was first, its choice counts. */
 static __always_inline bool write_affinity(struct patu_affinity *entry, const struct patu_affinity *copy, __u64 read_ns)
 {
-	const __u64 *from = (const __u64 *)&copy->backend;
-	__u64 *to = (__u64 *)&entry->backend;
 	bool mine = false;
 
 	bpf_spin_lock(&entry->lock);
 	if (entry->last_ns == read_ns) {
 		mine = true;
-		entry->last_ns = copy->last_ns;
-		entry->timeout_s = copy->timeout_s;
-		to[0] = from[0];
-		to[1] = from[1];
-		entry->port = copy->port;
-		entry->slot = copy->slot;
+		copy_affinity(entry, copy);
 	}
 	bpf_spin_unlock(&entry->lock);
 	return mine;

@@ -2,7 +2,6 @@
 #include "bpf/pin.hpp"
 
 #include <bpf/bpf.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/stat.h>
@@ -11,8 +10,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <memory>
 
+#include "base/directory.hpp"
 #include "base/try.hpp"
 #include "bpf/layout.hpp"
 
@@ -22,10 +21,6 @@ namespace {
 std::string path_of(int directory_fd, const std::string& name) {
   return "/proc/thread-self/fd/" + std::to_string(directory_fd) + "/" + name;
 }
-
-struct CloseDir {
-  void operator()(DIR* dir) const noexcept { ::closedir(dir); }
-};
 
 }  // namespace
 
@@ -77,7 +72,7 @@ Result<std::vector<std::string>> entries(int directory_fd) {
   // A descriptor of its own: reading moves the offset, which duplicates would share.
   UniqueFd fd(::openat(directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd) return PATU_FAIL_ERRNO("open directory");
-  std::unique_ptr<DIR, CloseDir> dir(::fdopendir(fd.get()));
+  Directory dir(::fdopendir(fd.get()));
   if (!dir) return PATU_FAIL_ERRNO("read directory");
   (void)fd.release();
   std::vector<std::string> names;

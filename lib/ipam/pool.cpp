@@ -1,22 +1,15 @@
 // Takes and gives back leases; an insert that must not exist decides between processes.
 #include "ipam/pool.hpp"
 
-#include <ctime>
-
 #include <algorithm>
 #include <cstring>
 
+#include "base/boot_time.hpp"
 #include "ipam/subnet.hpp"
 #include "names.hpp"
 
 namespace patu::ipam {
 namespace {
-
-BootTime boot_time() noexcept {
-  timespec now{};
-  ::clock_gettime(CLOCK_BOOTTIME, &now);
-  return std::chrono::seconds{now.tv_sec} + std::chrono::nanoseconds{now.tv_nsec};
-}
 
 patu_addr& slot_of(patu_attachment& record, const Prefix& prefix) noexcept {
   return prefix.is_v4() ? record.v4 : record.v6;

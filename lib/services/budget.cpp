@@ -10,10 +10,6 @@ namespace {
 
 constexpr std::uint64_t kAllSlots = std::uint64_t{PATU_CHUNKS} * PATU_CHUNK_SLOTS;
 
-bool is_cluster(const patu_listed_frontend& frontend) noexcept {
-  return (frontend.flags & PATU_FRONTEND_KIND) == PATU_KIND_CLUSTER;
-}
-
 }  // namespace
 
 Result<Budget> Budget::make(const Store& store, const patu_service_table& table, const ExtentAllocator& extents,
@@ -46,9 +42,7 @@ Result<> Budget::spend(const Change& change, std::size_t new_frontends) {
   for (std::size_t map = 0; map < kMaps; ++map) {
     const Count& count = counts_[map];
     if (need[map] == 0 || count.used + need[map] <= count.limit) continue;
-    return fail(Errc::exhausted, std::string("map ") + count.name + " is full: " + std::to_string(count.used) + " of " +
-                                     std::to_string(count.limit) + " entries are used, " + std::to_string(need[map]) +
-                                     " more are needed (DatapathOptions::max_services)");
+    return fail(map_is_full(count.name, count.used, count.limit, need[map]));
   }
   for (std::size_t map = 0; map < kMaps; ++map) counts_[map].used += need[map];
   for (const patu_addr& address : addresses) promised_.insert(address);

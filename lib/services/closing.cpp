@@ -2,8 +2,8 @@
 #include "services/closing.hpp"
 
 #include <algorithm>
-#include <ctime>
 
+#include "base/boot_time.hpp"
 #include "base/try.hpp"
 #include "bpf/info.hpp"
 
@@ -12,10 +12,10 @@ namespace {
 
 constexpr std::uint32_t kKeepSeconds = 600;
 
+// Never zero, which is what an entry has before its first pass.
 std::uint32_t boottime_s() noexcept {
-  timespec now{};
-  (void)::clock_gettime(CLOCK_BOOTTIME, &now);
-  return std::max<std::uint32_t>(1, static_cast<std::uint32_t>(now.tv_sec));
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(boot_time());
+  return std::max<std::uint32_t>(1, static_cast<std::uint32_t>(seconds.count()));
 }
 
 }  // namespace

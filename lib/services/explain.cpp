@@ -5,19 +5,18 @@
 
 #include <algorithm>
 #include <cstring>
-#include <ctime>
 #include <string>
 #include <vector>
 
+#include "base/boot_time.hpp"
 #include "base/quote.hpp"
 #include "base/try.hpp"
 #include "names.hpp"
 #include "services/stats.hpp"
+#include "services/sweep.hpp"
 
 namespace patu::services {
 namespace {
-
-constexpr std::uint64_t kSecond = 1'000'000'000;
 
 using Verdict = Explanation::Verdict;
 
@@ -48,11 +47,6 @@ struct Search {
   std::optional<Match> match;
   std::string hint;
 };
-
-bool is_node_only(const patu_frontend& frontend) noexcept {
-  const std::uint32_t kind = frontend.flags & PATU_FRONTEND_KIND;
-  return kind == PATU_KIND_EXTERNAL || kind == PATU_KIND_HOST_PORT;
-}
 
 std::string describe(const Question& question, const Match& match) {
   return "frontend " + to_string(match.key) + " of service " + quote(question.name_of(match.value.service_id));
@@ -88,7 +82,7 @@ Result<Search> search_node(const Store& store, const Question& question) {
 
 Result<Search> search(const Store& store, const Question& question) {
   PATU_TRY_LET(exact, look_up(store, question.key));
-  if (exact && (!is_node_only(exact->value) || question.is_node())) return Search{std::move(exact), {}};
+  if (exact && (!patu_is_node_only(exact->value.flags) || question.is_node())) return Search{std::move(exact), {}};
   PATU_TRY_LET(node, search_node(store, question));
   if (!node.match && exact)
     node.hint = describe(question, *exact) + " counts only while its address is one of the node's, which it is not";
@@ -123,11 +117,7 @@ Result<std::optional<Endpoint>> read_preference(const Store& store, const Questi
   const patu_affinity_key key{*question.from, match.value.service_id, question.to.address.is_v6() ? 1u : 0u};
   PATU_TRY_LET(entry, store.instance().affinity().lookup(key), "affinity");
   if (!entry) return std::optional<Endpoint>{};
-  timespec now{};
-  (void)::clock_gettime(CLOCK_BOOTTIME, &now);
-  const std::uint64_t now_ns =
-      static_cast<std::uint64_t>(now.tv_sec) * kSecond + static_cast<std::uint64_t>(now.tv_nsec);
-  if (now_ns - entry->last_ns > entry->timeout_s * kSecond) return std::optional<Endpoint>{};
+  if (has_timed_out(*entry, boot_time())) return std::optional<Endpoint>{};
   const bool member = std::any_of(view.begin(), view.end(), [&](const patu_slot& slot) {
     return slot.port == entry->port && std::memcmp(&slot.addr, &entry->backend, sizeof slot.addr) == 0;
   });

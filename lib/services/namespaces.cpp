@@ -1,7 +1,6 @@
 // What goes away while it is looked at is passed over.
 #include "services/namespaces.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -9,17 +8,13 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
-#include <memory>
 #include <optional>
 
+#include "base/directory.hpp"
 #include "base/try.hpp"
 
 namespace patu::services {
 namespace {
-
-struct CloseDirectory {
-  void operator()(DIR* directory) const noexcept { ::closedir(directory); }
-};
 
 bool is_gone(int err) noexcept { return err == ENOENT || err == ESRCH || err == ENOTDIR; }
 // kernel: every namespace has a tree /proc/<pid>/net of its own, whose files' inode numbers tell it from others; that may be
@@ -44,7 +39,7 @@ UniqueFd open_if_still(int pid, std::uint64_t inode) {
 }  // namespace
 
 Result<> visit_processes(const std::function<Result<>(int process_fd, int pid)>& visit) {
-  const std::unique_ptr<DIR, CloseDirectory> proc(::opendir("/proc"));
+  const Directory proc(::opendir("/proc"));
   if (!proc) return PATU_FAIL_ERRNO("open /proc");
   for (;;) {
     errno = 0;

@@ -46,10 +46,7 @@ Result<Comparison> compare(const Store& store, const std::vector<IpAddress>& wan
 Result<> check_room(const Store& store, const Comparison& comparison) {
   PATU_TRY_LET(limit, store.max_entries(bpf::MapId::addresses));
   if (comparison.entries.size() + comparison.more_entries <= limit) return {};
-  return fail(Errc::exhausted, "map addresses is full: " + std::to_string(comparison.entries.size()) + " of " +
-                                   std::to_string(limit) + " entries are used, " +
-                                   std::to_string(comparison.more_entries) +
-                                   " more are needed (DatapathOptions::max_services)");
+  return fail(map_is_full("addresses", comparison.entries.size(), limit, comparison.more_entries));
 }
 
 // In place where there is an entry: nobody who looks an address up misses it meanwhile.

@@ -74,7 +74,7 @@ Wanted wanted_by(const std::vector<Stored>& records) {
     const Record& record = stored.record;
     for (const patu_listed_frontend& frontend : record.frontends) {
       wanted.frontends.emplace(frontend.key, value_of(record.head, frontend));
-      if ((frontend.flags & PATU_FRONTEND_KIND) == PATU_KIND_CLUSTER) ++wanted.clusters[frontend.key.addr];
+      if (is_cluster(frontend)) ++wanted.clusters[frontend.key.addr];
       if (frontend.key.scope == PATU_SCOPE_NODE) ++wanted.wildcards;
       if ((frontend.flags & PATU_FRONTEND_RESERVED) != 0) ++wanted.reserved_ports;
     }
@@ -84,7 +84,8 @@ Wanted wanted_by(const std::vector<Stored>& records) {
   return wanted;
 }
 
-Result<> mend_frontends(const Store& store, Wanted wanted) {
+Result<> mend_frontends(const Store& store, const Wanted& wanted) {
+  auto missing = wanted.frontends;  // or different
   const auto frontends = store.instance().frontends();
   std::vector<patu_frontend_key> strays;
   PATU_TRY(frontends.visit([&](const patu_frontend_key& key, const patu_frontend& value) -> Result<> {
@@ -92,13 +93,13 @@ Result<> mend_frontends(const Store& store, Wanted wanted) {
     if (found == wanted.frontends.end())
       strays.push_back(key);
     else if (patu_frontend has = value; has.lock = {}, std::memcmp(&has, &found->second, sizeof has) == 0)
-      wanted.frontends.erase(found);
+      missing.erase(key);
     return {};
   }),
            "frontends");
   PATU_TRY(frontends.erase_all(strays), "frontends");
   Writes<patu_frontend_key, patu_frontend> writes;
-  for (const auto& [key, value] : wanted.frontends) writes.add(key, value);
+  for (const auto& [key, value] : missing) writes.add(key, value);
   PATU_TRY(frontends.put_all(writes.keys, writes.values, BPF_F_LOCK), "frontends");
   return {};
 }

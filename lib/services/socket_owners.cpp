@@ -1,7 +1,6 @@
 // A copy of the descriptor is made for the moment of the look.
 #include "services/socket_owners.hpp"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -11,10 +10,10 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
-#include <memory>
 #include <optional>
 #include <string_view>
 
+#include "base/directory.hpp"
 #include "base/try.hpp"
 #include "base/unique_fd.hpp"
 #include "bpf/map.hpp"
@@ -22,11 +21,6 @@
 
 namespace patu::services {
 namespace {
-
-struct CloseDirectory {
-  void operator()(DIR* directory) const noexcept { ::closedir(directory); }
-};
-using Directory = std::unique_ptr<DIR, CloseDirectory>;
 
 Directory open_descriptors(int process_fd) {
   UniqueFd fd(::openat(process_fd, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC));

@@ -94,7 +94,7 @@ class Collector final {
   void count(const std::optional<Record>& record, int sign) {
     if (!record) return;
     for (const patu_listed_frontend& frontend : record->frontends) {
-      if ((frontend.flags & PATU_FRONTEND_KIND) == PATU_KIND_CLUSTER) clusters_[frontend.key.addr] += sign;
+      if (is_cluster(frontend)) clusters_[frontend.key.addr] += sign;
       if (frontend.key.scope == PATU_SCOPE_NODE) steps_.difference.wildcards += sign;
       if ((frontend.flags & PATU_FRONTEND_RESERVED) != 0) steps_.difference.reserved_ports += sign;
     }

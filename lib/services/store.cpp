@@ -65,6 +65,12 @@ patu_service part_value(const Record& record, std::uint32_t part) noexcept {
 
 Extent extent_of(const patu_service& head) noexcept { return {head.base, slots_of(head)}; }
 
+Error map_is_full(const char* map, std::uint64_t used, std::uint64_t limit, std::uint64_t needed) {
+  return Error(Errc::exhausted, std::string("map ") + map + " is full: " + std::to_string(used) + " of " +
+                                    std::to_string(limit) + " entries are used, " + std::to_string(needed) +
+                                    " more are needed (DatapathOptions::max_services)");
+}
+
 Result<patu_service_table> Store::table() const {
   return bpf::Element<patu_service_table>(instance_->map_fd(bpf::MapId::service_table), "service_table").get();
 }

@@ -58,5 +58,7 @@ patu_service_key part_key(patu_service_key name, const patu_service& head, std::
 patu_service part_value(const Record& record, std::uint32_t part) noexcept;
 
 Extent extent_of(const patu_service& head) noexcept;
+// exhausted, with the sentence that every map of services has for it.
+Error map_is_full(const char* map, std::uint64_t used, std::uint64_t limit, std::uint64_t needed);
 
 }  // namespace patu::services

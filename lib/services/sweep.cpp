@@ -1,24 +1,20 @@
 // Reads the map in batches and judges each element by its own timeout.
 #include "services/sweep.hpp"
 
-#include <ctime>
-
+#include "base/boot_time.hpp"
 #include "base/try.hpp"
 
 namespace patu::services {
 namespace {
 
 constexpr std::chrono::seconds kBetweenLooks{10};
-constexpr std::uint64_t kNanoseconds = 1'000'000'000;
-
-// The clock of patu_affinity.
-std::uint64_t now_ns() noexcept {
-  timespec now{};
-  (void)::clock_gettime(CLOCK_BOOTTIME, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * kNanoseconds + static_cast<std::uint64_t>(now.tv_nsec);
-}
 
 }  // namespace
+
+// A choice may be newer than the reading of the clock.
+bool has_timed_out(const patu_affinity& entry, std::chrono::nanoseconds now) noexcept {
+  return std::chrono::nanoseconds{entry.last_ns} + std::chrono::seconds{entry.timeout_s} < now;
+}
 
 Result<> Sweep::run(const Store& store) {
   const auto here = std::chrono::steady_clock::now();
@@ -26,11 +22,10 @@ Result<> Sweep::run(const Store& store) {
   last_ = here;
   PATU_TRY_LET(limit, store.max_entries(bpf::MapId::affinity));
   std::vector<std::pair<patu_affinity_key, bool>> all;  // and whether it has timed out
-  const std::uint64_t now = now_ns();
+  const auto now = boot_time();
   const auto affinity = store.instance().affinity();
   PATU_TRY(affinity.visit([&](const patu_affinity_key& key, const patu_affinity& value) -> Result<> {
-    // A choice may be newer than this clock's reading.
-    all.emplace_back(key, value.last_ns + value.timeout_s * kNanoseconds < now);
+    all.emplace_back(key, has_timed_out(value, now));
     return {};
   }),
            "affinity");

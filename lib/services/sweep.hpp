@@ -8,6 +8,8 @@
 
 namespace patu::services {
 
+bool has_timed_out(const patu_affinity& entry, std::chrono::nanoseconds now) noexcept;
+
 // A program that finds the map full says so and goes on without affinity, so that it is enough to look now and then.
 class Sweep final {
  public:

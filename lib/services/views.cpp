@@ -67,10 +67,13 @@ Slots lay_out(std::span<const Backend> backends, TrafficPolicy internal_policy) 
   return out;
 }
 
+bool is_cluster(const patu_listed_frontend& frontend) noexcept {
+  return (frontend.flags & PATU_FRONTEND_KIND) == PATU_KIND_CLUSTER;
+}
+
 View view_of(const patu_service& head, const patu_listed_frontend& frontend) noexcept {
   const bool v4 = to_address(frontend.key.addr).is_v4();
-  const bool cluster = (frontend.flags & PATU_FRONTEND_KIND) == PATU_KIND_CLUSTER;
-  if (cluster && (head.flags & PATU_SERVICE_LOCAL) != 0) {
+  if (is_cluster(frontend) && (head.flags & PATU_SERVICE_LOCAL) != 0) {
     const std::uint32_t copies = head.base + backends_of(head);
     return v4 ? View{copies, head.v4_local} : View{copies + head.v4_local, head.v6_local};
   }

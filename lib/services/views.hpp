@@ -32,6 +32,9 @@ struct Slots {
 // Backends that are checked, sorted and of one kind each.
 Slots lay_out(std::span<const Backend> backends, TrafficPolicy internal_policy);
 
+// Of a cluster address, whose other ports are refused.
+bool is_cluster(const patu_listed_frontend& frontend) noexcept;
+
 // The slots that the frontend's clients choose from.
 View view_of(const patu_service& head, const patu_listed_frontend& frontend) noexcept;
 std::uint64_t word_of(const patu_service& head, const patu_listed_frontend& frontend) noexcept;
