@@ -8,6 +8,7 @@
 #include <map>
 #include <set>
 
+#include "instance.hpp"
 #include "raw_map.hpp"
 #include "service_lab.hpp"
 
@@ -23,11 +24,6 @@ constexpr std::size_t kMost = 64;
 using Affinity = RawMap<patu_affinity_key, patu_affinity>;
 using Counters = RawMap<std::uint32_t, patu_counters>;
 using Tally = std::array<std::uint32_t, kMost>;
-
-void put(ServiceTable& table, const Service& service) {
-  const auto done = table.upsert(service);
-  REQUIRE_MESSAGE(done, (done ? std::string() : done.error().to_string()));
-}
 
 Service udp_service(std::vector<Backend> backends) {
   return {"choice", {{kV4, Protocol::udp}, {kV6, Protocol::udp}}, std::move(backends)};

@@ -7,6 +7,7 @@
 #include <random>
 
 #include "churn.hpp"
+#include "instance.hpp"
 
 using namespace patu;
 using namespace patu::test;
@@ -14,11 +15,6 @@ using namespace patu::test;
 namespace {
 
 constexpr std::uint32_t kConnects = 300'000;
-
-void put(ServiceTable& table, const Service& service) {
-  const auto done = table.upsert(service);
-  REQUIRE_MESSAGE(done, done.error().to_string());
-}
 
 void replace_all(ServiceTable& table, ChurnCounters& counters, std::uint32_t version,
                  Protocols protocols = Protocols::tcp) {

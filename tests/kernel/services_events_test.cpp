@@ -10,25 +10,12 @@
 #include "instance.hpp"
 #include "raw_map.hpp"
 #include "service_lab.hpp"
+#include "service_words.hpp"
 
 using namespace patu;
 using namespace patu::test;
 
 namespace {
-
-using Table = RawMap<std::uint32_t, patu_service_table>;
-
-Frontend cluster(const char* at, Protocol protocol = Protocol::tcp) { return {endpoint(at), protocol}; }
-
-Service service(const std::string& name, std::vector<Frontend> frontends, std::vector<Backend> backends = {}) {
-  Service out;
-  out.name = name;
-  out.frontends = std::move(frontends);
-  out.backends = std::move(backends);
-  return out;
-}
-
-patu_service_table raw_table() { return Table("service_table").all().at(0).second; }
 
 void check_refusal(const ServiceLab& lab, const char* at) {
   CHECK(lab.as_client(

@@ -6,6 +6,7 @@
 #include "names.hpp"
 #include "raw_map.hpp"
 #include "service_lab.hpp"
+#include "service_words.hpp"
 
 using namespace patu;
 using namespace patu::test;
@@ -16,24 +17,12 @@ using Table = RawMap<std::uint32_t, patu_service_table>;
 using Counters = RawMap<std::uint32_t, patu_counters>;
 using Verdict = Explanation::Verdict;
 
-Frontend cluster(const char* at, Protocol protocol = Protocol::tcp) { return {endpoint(at), protocol}; }
-
-Service service(const std::string& name, std::vector<Frontend> frontends, std::vector<Backend> backends = {}) {
-  Service out;
-  out.name = name;
-  out.frontends = std::move(frontends);
-  out.backends = std::move(backends);
-  return out;
-}
-
 std::uint32_t id_of(const std::string& name) {
   for (const auto& [key, value] : RawMap<patu_service_key, patu_service>("services").all())
     if (key.part == 0 && name == reinterpret_cast<const char*>(key.name)) return value.id;
   FAIL("no such service");
   return 0;
 }
-
-patu_service_table raw_table() { return Table("service_table").all().at(0).second; }
 
 std::uint32_t limit_of(const std::string& map) {
   const RawMap<std::uint32_t, std::uint32_t> raw(map);

@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "closing_bench.hpp"
+#include "instance.hpp"
 
 using namespace patu;
 using namespace patu::test;
@@ -113,13 +114,6 @@ void check_resolver(const ServiceLab& lab, const Netns& netns, const Case& which
   auto table = lab.open_table();
   change(table);
   CHECK(wait_for(client) == 0);
-}
-
-std::string text(const Result<>& result) { return result ? "success" : result.error().to_string(); }
-
-void put(ServiceTable& table, const Service& service) {
-  const auto done = table.upsert(service);
-  REQUIRE_MESSAGE(done, text(done));
 }
 
 }  // namespace

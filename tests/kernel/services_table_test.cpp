@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "bpf/instance.hpp"
+#include "instance.hpp"
 #include "service_lab.hpp"
 
 using namespace patu;
@@ -13,11 +14,6 @@ using namespace patu::test;
 namespace {
 
 std::string text(const Result<>& result) { return result ? "success" : result.error().to_string(); }
-
-void put(ServiceTable& table, const Service& service) {
-  const auto done = table.upsert(service);
-  REQUIRE_MESSAGE(done, text(done));
-}
 
 void drop(ServiceTable& table, const std::string& name) {
   const auto done = table.remove(name);

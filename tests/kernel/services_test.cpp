@@ -11,6 +11,7 @@
 #include <map>
 #include <set>
 
+#include "instance.hpp"
 #include "service_lab.hpp"
 
 using namespace patu;
@@ -36,11 +37,6 @@ Service dual_stack(std::uint32_t backends) {
 
 // An address whose other ports and protocols are ordinary.
 Frontend announced(const Endpoint& endpoint) { return {endpoint, Protocol::tcp, FrontendKind::load_balancer}; }
-
-void put(ServiceTable& table, const Service& service) {
-  const auto done = table.upsert(service);
-  REQUIRE_MESSAGE(done, text(done));
-}
 
 bool is_backend(const Service& service, const std::optional<Endpoint>& peer) {
   return peer && std::find(service.backends.begin(), service.backends.end(), *peer) != service.backends.end();

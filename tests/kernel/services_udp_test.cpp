@@ -9,6 +9,7 @@
 #include <set>
 
 #include "datagrams.hpp"
+#include "instance.hpp"
 #include "patu_maps.h"
 
 using namespace patu;
@@ -33,11 +34,6 @@ Service dns(std::uint32_t first, std::uint32_t backends, const Endpoint& v4 = kV
     service.backends.push_back(backend_v6(i));
   }
   return service;
-}
-
-void put(ServiceTable& table, const Service& service) {
-  const auto done = table.upsert(service);
-  REQUIRE_MESSAGE(done, (done ? std::string() : done.error().to_string()));
 }
 
 bool has(const Service& service, const Endpoint& backend) {

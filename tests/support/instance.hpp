@@ -22,6 +22,8 @@ T must(Result<T> result) {
 }
 inline void must(Result<> result) { REQUIRE_MESSAGE(result, result.error().to_string()); }
 
+inline void put(ServiceTable& table, const Service& service) { must(table.upsert(service)); }
+
 inline void check_error(const Error& error, Errc code, const char* text) {
   CHECK(error.code() == code);
   CHECK_MESSAGE(error.to_string().find(text) != std::string::npos, error.to_string());

@@ -5,24 +5,14 @@
 
 #include <algorithm>
 
+#include "plans.hpp"
 #include "services/change.hpp"
 
 using namespace patu;
 using namespace patu::services;
+using namespace patu::test;
 
 namespace {
-
-Endpoint at(std::string_view text) {
-  const auto endpoint = Endpoint::parse(text);
-  REQUIRE_MESSAGE(endpoint, std::string(text));
-  return *endpoint;
-}
-
-Plan planned(const Service& service) {
-  auto plan = plan_of(service);
-  REQUIRE_MESSAGE(plan, plan.error().to_string());
-  return std::move(*plan);
-}
 
 struct Kernel {
   Record record;

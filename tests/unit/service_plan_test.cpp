@@ -5,18 +5,14 @@
 
 #include <algorithm>
 
+#include "plans.hpp"
 #include "services/plan.hpp"
 
 using namespace patu;
 using namespace patu::services;
+using namespace patu::test;
 
 namespace {
-
-Endpoint at(std::string_view text) {
-  const auto endpoint = Endpoint::parse(text);
-  REQUIRE_MESSAGE(endpoint, std::string(text));
-  return *endpoint;
-}
 
 Service sample() { return {"default/web:http", {{at("10.96.0.1:80")}}, {at("10.0.0.1:8080"), at("10.0.0.2:8080")}}; }
 

@@ -6,17 +6,21 @@
 #include <random>
 #include <utility>
 
+#include "plans.hpp"
 #include "services/plan.hpp"
 
 using namespace patu;
 using namespace patu::services;
+using namespace patu::test;
 
 namespace {
 
-Endpoint at(std::string_view text) {
-  const auto endpoint = Endpoint::parse(text);
-  REQUIRE_MESSAGE(endpoint, std::string(text));
-  return *endpoint;
+// As if it had been given a place.
+Plan placed(const Service& service) {
+  Plan plan = planned(service);
+  plan.head.base = 1000;
+  plan.head.generation = 7;
+  return plan;
 }
 
 Backend backend(std::string_view text, BackendState state = BackendState::active, std::uint16_t weight = 1,
@@ -25,14 +29,6 @@ Backend backend(std::string_view text, BackendState state = BackendState::active
   out.weight = weight;
   out.local = local;
   return out;
-}
-
-Plan planned(const Service& service) {
-  auto plan = plan_of(service);
-  REQUIRE_MESSAGE(plan, plan.error().to_string());
-  plan->head.base = 1000;
-  plan->head.generation = 7;
-  return std::move(*plan);
 }
 
 // The backends that clients of the frontend choose from.
@@ -118,7 +114,7 @@ TEST_CASE("equal weights beside one that is larger are exact where binary fracti
 }
 
 TEST_CASE("each frontend's view is that of its family, sorted by address and port") {
-  const Plan plan = planned(dual());
+  const Plan plan = placed(dual());
   CHECK(view(plan, 0) == endpoints({"10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"}));
   CHECK(view(plan, 1) == endpoints({"[fd00:1::1]:80", "[fd00:1::2]:80"}));
   CHECK(view_of(plan.head, plan.frontends[0]) == View{1000, 3});
@@ -136,7 +132,7 @@ TEST_CASE("terminating backends are chosen only while none of their family is ac
                       backend("10.0.0.3:80", BackendState::maintenance),
                       backend("[fd00:1::1]:80", BackendState::terminating),
                       backend("[fd00:1::2]:80", BackendState::maintenance)};
-  const Plan plan = planned(service);
+  const Plan plan = placed(service);
   CHECK(view(plan, 0) == endpoints({"10.0.0.2:80"}));
   CHECK(view(plan, 1) == endpoints({"[fd00:1::1]:80"}));
   // The others are behind their family's view.
@@ -148,7 +144,7 @@ TEST_CASE("terminating backends are chosen only while none of their family is ac
   CHECK(plan.slots[1].threshold == 0xffffffffu);
 
   service.backends = {backend("10.0.0.3:80", BackendState::maintenance)};
-  CHECK(view(planned(service), 0).empty());
+  CHECK(view(placed(service), 0).empty());
 }
 
 TEST_CASE("with the local policy, cluster frontends lead to the node's own backends and all others to all") {
@@ -161,7 +157,7 @@ TEST_CASE("with the local policy, cluster frontends lead to the node's own backe
   service.backends = {backend("10.0.0.1:80"), backend("10.0.0.2:80", BackendState::active, 9, true),
                       backend("10.0.0.3:80", BackendState::terminating, 1, true), backend("[fd00:1::1]:80"),
                       backend("[fd00:1::2]:80", BackendState::terminating, 1, true)};
-  const Plan plan = planned(service);
+  const Plan plan = placed(service);
   REQUIRE(frontend_of(plan.frontends[0]).kind == FrontendKind::cluster);
   CHECK(view(plan, 0) == endpoints({"10.0.0.2:80"}));
   CHECK(view(plan, 1) == endpoints({"10.0.0.1:80", "10.0.0.2:80"}));
@@ -172,7 +168,7 @@ TEST_CASE("with the local policy, cluster frontends lead to the node's own backe
   CHECK(backends_of(plan.head) == 5);
 
   for (Backend& one : service.backends) one.local = false;
-  const Plan elsewhere = planned(service);
+  const Plan elsewhere = placed(service);
   CHECK(view(elsewhere, 0).empty());
   CHECK(view(elsewhere, 1).size() == 2);
 }
@@ -182,7 +178,7 @@ TEST_CASE("shares are counted per view: a weight in one family or state changes 
   service.backends = {backend("10.0.0.1:80", BackendState::active, 1), backend("10.0.0.2:80", BackendState::active, 3),
                       backend("10.0.0.3:80", BackendState::maintenance, 200),
                       backend("[fd00:1::1]:80", BackendState::active, 256)};
-  const Plan plan = planned(service);
+  const Plan plan = placed(service);
   CHECK(outcomes({plan.slots[0], plan.slots[1]}) == std::vector<std::uint64_t>{1ull << 31, 3ull << 31});
   CHECK(plan.slots[3].threshold == 0xffffffffu);
 }
