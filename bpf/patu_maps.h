@@ -66,6 +66,8 @@ PATU_LAYOUT(struct patu_settings, 16);
 
 #define PATU_POD_REDIRECT 1u    /* chose socket redirection */
 #define PATU_POD_NO_SERVICES 2u /* its namespace is in `exempt` */
+#define PATU_POD_ISOLATED 4u    /* its port reaches no other isolated port of the bridge */
+#define PATU_POD_HAIRPIN 8u     /* its port sends back what is for itself; for the library alone */
 
 /* pods[address]: the address is a pod's of this node. */
 struct patu_pod {
@@ -111,6 +113,13 @@ struct patu_attachment {
 	struct patu_addr v6;
 };
 PATU_LAYOUT(struct patu_attachment, 32);
+
+/* cursors[range]: where the next process goes on. A hint: `leases` decides. Added to version 1 later: it may be missing. */
+struct patu_range {
+	struct patu_addr first;
+	struct patu_addr last;
+};
+PATU_LAYOUT(struct patu_range, 32);
 
 /* ---- services -------------------------------------------------------------------------------------------------- */
 
@@ -465,13 +474,14 @@ PATU_LAYOUT(struct patu_port_key, 8);
 /* ---- maps: X(name, type, key, value, entries, flags) ------------------------------------------------------------- */
 /* Entries are the smallest; DatapathOptions scales them. */
 
-#define PATU_POD_MAPS(X)                                                                           \
-	X(meta, BPF_MAP_TYPE_ARRAY, __u32, struct patu_meta, 1, 0)                                 \
-	X(settings, BPF_MAP_TYPE_ARRAY, __u32, struct patu_settings, 1, 0)                         \
-	X(pods, BPF_MAP_TYPE_HASH, struct patu_addr, struct patu_pod, 3072, BPF_F_NO_PREALLOC)     \
-	X(leases, BPF_MAP_TYPE_HASH, struct patu_addr, struct patu_lease, 2048, BPF_F_NO_PREALLOC) \
-	X(released, BPF_MAP_TYPE_HASH, struct patu_addr, __u64, 2048, BPF_F_NO_PREALLOC)           \
-	X(attachments, BPF_MAP_TYPE_HASH, struct patu_ifname, struct patu_attachment, 1024, BPF_F_NO_PREALLOC)
+#define PATU_POD_MAPS(X)                                                                                       \
+	X(meta, BPF_MAP_TYPE_ARRAY, __u32, struct patu_meta, 1, 0)                                             \
+	X(settings, BPF_MAP_TYPE_ARRAY, __u32, struct patu_settings, 1, 0)                                     \
+	X(pods, BPF_MAP_TYPE_HASH, struct patu_addr, struct patu_pod, 3072, BPF_F_NO_PREALLOC)                 \
+	X(leases, BPF_MAP_TYPE_HASH, struct patu_addr, struct patu_lease, 2048, BPF_F_NO_PREALLOC)             \
+	X(released, BPF_MAP_TYPE_HASH, struct patu_addr, __u64, 2048, BPF_F_NO_PREALLOC)                       \
+	X(attachments, BPF_MAP_TYPE_HASH, struct patu_ifname, struct patu_attachment, 1024, BPF_F_NO_PREALLOC) \
+	X(cursors, BPF_MAP_TYPE_HASH, struct patu_range, struct patu_addr, 256, BPF_F_NO_PREALLOC)
 
 #define PATU_SERVICE_MAPS(X)                                                                                     \
 	X(frontends, BPF_MAP_TYPE_HASH, struct patu_frontend_key, struct patu_frontend, 4096, BPF_F_NO_PREALLOC) \

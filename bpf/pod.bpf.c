@@ -275,6 +275,8 @@ static __always_inline int forward(struct __sk_buff *skb, const struct patu_pod 
 	pod = bpf_map_lookup_elem(&pods, to);
 	if (!pod || pod->bridge_ifindex != from->bridge_ifindex)
 		return GO_ON;
+	if (pod->flags & from->flags & PATU_POD_ISOLATED) /* the bridge knows, and drops it */
+		return GO_ON;
 	ifindex = pod->ifindex;
 	if (ifindex == skb->ifindex)
 		return GO_ON;

@@ -33,6 +33,7 @@ PATU_REDIRECT_MAPS(PATU_DEFINE_MAP)
 #define SHARED_leases(...)
 #define SHARED_released(...)
 #define SHARED_attachments(...)
+#define SHARED_cursors(...)
 PATU_POD_MAPS(SHARED)
 
 struct {

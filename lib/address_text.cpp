@@ -15,7 +15,7 @@ namespace {
 
 using Octets = std::array<std::uint8_t, 4>;
 
-tl::unexpected<Error> wrong(std::string_view reason) { return fail(Errc::invalid_argument, reason); }
+Failure wrong(std::string_view reason) { return fail(Errc::invalid_argument, reason); }
 
 Result<std::uint8_t> parse_octet(std::string_view text) {
   if (const auto value = parse_decimal(text, 255)) return static_cast<std::uint8_t>(*value);

@@ -95,6 +95,11 @@ Result<Datapath> Datapath::open(const DatapathOptions& options) {
   return Datapath(std::move(instance));
 }
 
+Result<Datapath> Datapath::adopt(const DatapathOptions& options) {
+  PATU_TRY_LET(instance, Instance::adopt(options), "adopt data path");
+  return Datapath(std::move(instance));
+}
+
 Result<DatapathStatus> Datapath::status() const {
   DatapathStatus out;
   out.directory = instance_->directory();
@@ -106,7 +111,9 @@ Result<DatapathStatus> Datapath::status() const {
   out.cgroup_id = cgroup;
   for (const bpf::MapSpec& spec : bpf::map_specs()) {
     if (!bpf::is_loaded(*instance_, spec.component)) continue;
-    PATU_TRY_LET(map, status_of_map(spec.name, instance_->map_fd(spec.id)), "read status");
+    const int map_fd = instance_->map_fd(spec.id);
+    if (map_fd < 0 && spec.id == bpf::MapId::cursors) continue;
+    PATU_TRY_LET(map, status_of_map(spec.name, map_fd), "read status");
     out.maps.push_back(std::move(map));
   }
   for (std::uint32_t chunk = 0; chunk < PATU_CHUNKS; ++chunk) {

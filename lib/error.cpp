@@ -86,7 +86,7 @@ std::string_view to_string(Errc code) noexcept {
 
 Error::Error(Errc code, std::string_view what) noexcept : code_(code) {
   if (what.empty()) return;
-  best_effort([&] { text_ = std::make_unique<Text>(Text{std::string(what), {}}); });
+  best_effort([&] { text_.reset(new Text{std::string(what), {}}); });
 }
 
 Error Error::from_errno(int err, std::string_view what) noexcept {
@@ -100,14 +100,12 @@ Error Error::from_errno(Errc code, int err, std::string_view what) noexcept {
   return error;
 }
 
-Error::Error(Error&&) noexcept = default;
-Error& Error::operator=(Error&&) noexcept = default;
-Error::~Error() = default;
+void Error::DeleteText::operator()(Text* text) const noexcept { delete text; }
 
 Error&& Error::context(std::string_view what) && noexcept {
   if (what.empty()) return std::move(*this);
   best_effort([&] {
-    if (!text_) text_ = std::make_unique<Text>();
+    if (!text_) text_.reset(new Text());
     // Without a sentence and an errno the code's name is all there is to tell, and has to stay.
     const std::string_view rest =
         text_->sentences.empty() && errno_ == 0 ? patu::to_string(code_) : std::string_view(text_->sentences);
@@ -123,16 +121,10 @@ Error&& Error::context(std::string_view what) && noexcept {
 Error&& Error::also(const Error& other) && noexcept {
   best_effort([&] {
     std::string addition = "; also " + other.to_string();
-    if (!text_) text_ = std::make_unique<Text>();
+    if (!text_) text_.reset(new Text());
     text_->also += addition;
   });
   return std::move(*this);
-}
-
-tl::unexpected<Error> hand_on(Error& error) noexcept { return tl::unexpected<Error>(std::move(error)); }
-
-tl::unexpected<Error> hand_on(Error& error, std::string_view what) noexcept {
-  return tl::unexpected<Error>(std::move(error).context(what));
 }
 
 std::string Error::to_string() const {
@@ -144,5 +136,17 @@ std::string Error::to_string() const {
   if (text_) out += text_->also;
   return out;
 }
+
+// Out of line, because there are a thousand of each in the library.
+Failure fail(Errc code, std::string_view what) noexcept { return Failure(Error(code, what)); }
+Failure fail(Errc code, const char* what) noexcept { return Failure(Error(code, what)); }
+Failure fail(Errc code, const std::string& what) noexcept { return Failure(Error(code, what)); }
+Failure fail(Error&& error) noexcept { return Failure(std::move(error)); }
+Failure fail_errno(int err, std::string_view what) noexcept { return Failure(Error::from_errno(err, what)); }
+Failure fail_errno(int err, const char* what) noexcept { return Failure(Error::from_errno(err, what)); }
+Failure fail_errno(int err, const std::string& what) noexcept { return Failure(Error::from_errno(err, what)); }
+Failure fail(Error& error, std::string_view what) noexcept { return Failure(std::move(error).context(what)); }
+Failure fail(Error& error, const char* what) noexcept { return Failure(std::move(error).context(what)); }
+Failure fail(Error& error, const std::string& what) noexcept { return Failure(std::move(error).context(what)); }
 
 }  // namespace patu

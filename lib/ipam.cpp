@@ -53,6 +53,11 @@ Result<std::vector<Lease>> AddressPool::list() const {
   return std::move(leases);
 }
 
+Result<PoolUsage> AddressPool::usage() const {
+  PATU_TRY_LET(usage, state_->pool.usage(), "count the leases of " + subnet().prefix.to_string());
+  return usage;
+}
+
 const Subnet& AddressPool::subnet() const noexcept { return state_->pool.subnet(); }
 
 }  // namespace patu

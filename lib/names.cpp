@@ -13,6 +13,8 @@ namespace {
 
 constexpr std::string_view kHostPrefix = "veth";
 constexpr std::size_t kHashCharacters = 11;
+constexpr std::uint8_t kHostMacs = 0xfe;  // locally administered, and above any pod's
+constexpr std::uint8_t kIdMacs = 0x0e;    // locally administered too
 
 // FNV-1a, and a last mixing because its high bits depend too little on the last bytes.
 std::uint64_t hash_of(std::string_view bytes) noexcept {
@@ -21,6 +23,13 @@ std::uint64_t hash_of(std::string_view bytes) noexcept {
   hash = (hash ^ hash >> 33) * 0xff51afd7ed558ccdu;
   hash = (hash ^ hash >> 33) * 0xc4ceb9fe1a85ec53u;
   return hash ^ hash >> 33;
+}
+
+MacAddress hashed_mac(std::uint8_t first, const IfName& name) noexcept {
+  std::uint64_t hash = hash_of(name.view());
+  MacAddress::Bytes mac{first};
+  for (std::size_t i = 1; i < mac.size(); ++i, hash >>= 8) mac[i] = static_cast<std::uint8_t>(hash);
+  return MacAddress::from_bytes(mac);
 }
 
 }  // namespace
@@ -47,12 +56,9 @@ MacAddress derived_mac(const std::optional<IpAddress>& v4, const std::optional<I
   return MacAddress::from_bytes(mac);
 }
 
-MacAddress host_mac(const IfName& host_ifname) noexcept {
-  std::uint64_t hash = hash_of(host_ifname.view());
-  MacAddress::Bytes mac{0xfe};  // locally administered, and above any pod's
-  for (std::size_t i = 1; i < mac.size(); ++i, hash >>= 8) mac[i] = static_cast<std::uint8_t>(hash);
-  return MacAddress::from_bytes(mac);
-}
+MacAddress id_mac(const AttachmentId& id) { return hashed_mac(kIdMacs, host_ifname(id)); }
+
+MacAddress host_mac(const IfName& host_ifname) noexcept { return hashed_mac(kHostMacs, host_ifname); }
 
 patu_ifname index_key(const IfName& host_ifname) noexcept {
   patu_ifname key{};

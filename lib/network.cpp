@@ -1,8 +1,7 @@
 // The public face of lib/network: what is there is done under the locks of the attachments concerned.
 #include "patu/network.hpp"
 
-#include <algorithm>
-
+#include "base/sort.hpp"
 #include "names.hpp"
 #include "network/node.hpp"
 
@@ -19,6 +18,11 @@ Network::~Network() = default;
 
 Result<Network> Network::open(const Datapath& datapath, const NetworkOptions& options) {
   PATU_TRY_LET(node, network::open_node(datapath, options));
+  return Network(std::make_unique<State>(State{std::move(node)}));
+}
+
+Result<Network> Network::adopt(const Datapath& datapath, const NetworkOptions& options) {
+  PATU_TRY_LET(node, network::adopt_node(datapath, options));
   return Network(std::make_unique<State>(State{std::move(node)}));
 }
 
@@ -47,7 +51,7 @@ Result<std::vector<Attachment>> Network::list() const {
   for (const network::Port& port : ports)
     if (network::is_own(state_->node, port) && network::stage_of(port.link) == network::Stage::attached)
       out.push_back(network::to_attachment(state_->node, port));
-  std::sort(out.begin(), out.end(), [](const Attachment& a, const Attachment& b) { return a.id < b.id; });
+  heap_sort(out.begin(), out.end(), [](const Attachment& a, const Attachment& b) { return a.id < b.id; });
   return out;
 }
 
@@ -65,7 +69,8 @@ Result<ReconcileReport> Network::reconcile(std::span<const AttachmentId> keep) {
 
 Result<> Network::remove() { return network::remove_bridge(state_->node); }
 
-const IfName& Network::bridge() const noexcept { return state_->node.bridge; }
+const IfName& Network::bridge() const noexcept { return state_->node.options.bridge; }
 std::uint32_t Network::bridge_ifindex() const noexcept { return state_->node.bridge_ifindex; }
+MacAddress Network::bridge_mac() const noexcept { return state_->node.bridge_mac; }
 
 }  // namespace patu

@@ -13,7 +13,7 @@ namespace {
 
 constexpr unsigned kV4OffsetBits = 96;  // where an IPv4 address begins in its mapped form
 
-tl::unexpected<Error> wrong(std::string_view reason) { return fail(Errc::invalid_argument, reason); }
+Failure wrong(std::string_view reason) { return fail(Errc::invalid_argument, reason); }
 
 unsigned length_limit(const IpAddress& address) noexcept { return address.is_v4() ? 32 : 128; }
 

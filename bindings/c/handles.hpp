@@ -26,7 +26,7 @@ inline const Netns* read_netns(const patu_netns* netns) noexcept { return netns 
 // Makes a handle of an object that was opened.
 template <class Handle, class Object>
 Result<> hand_out(Result<Object>&& opened, Handle** out) {
-  if (!opened) return tl::unexpected<Error>(std::move(opened.error()));
+  if (!opened) return fail(std::move(opened.error()));
   *out = new Handle{std::move(*opened)};
   return {};
 }

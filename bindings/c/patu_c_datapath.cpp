@@ -79,6 +79,14 @@ patu_status patu_datapath_open(const patu_datapath_options* options, patu_datapa
   });
 }
 
+patu_status patu_datapath_adopt(const patu_datapath_options* options, patu_datapath** datapath, patu_error** err) {
+  return guard(err, [&]() -> Result<> {
+    PATU_TRY(check_given(datapath, "datapath"));
+    PATU_TRY_LET(known, read_options(options));
+    return hand_out(Datapath::adopt(known), datapath);
+  });
+}
+
 void patu_datapath_close(patu_datapath* datapath) { delete datapath; }
 
 patu_status patu_datapath_status(const patu_datapath* datapath, patu_datapath_state** state, patu_error** err) {

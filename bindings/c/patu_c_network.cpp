@@ -17,10 +17,28 @@ struct Report final : patu_reconcile_report {
   patu_ids all_repaired;
 };
 
+Result<Route> read_route(const patu_route& given) {
+  PATU_TRY(check_flags(given.flags, PATU_ROUTE_SCOPE, "its"));
+  PATU_TRY(check_reserved(given.reserved, "its `reserved`"));
+  PATU_TRY_LET(destination, read_prefix(given.destination));
+  Route out{.destination = destination,
+            .gateway = read_optional(given.gateway),
+            .mtu = given.mtu,
+            .advmss = given.advmss,
+            .priority = given.priority,
+            .table = given.table};
+  if ((given.flags & PATU_ROUTE_SCOPE) == 0) return out;
+  if (given.scope > 255) return fail(Errc::invalid_argument, "scope " + std::to_string(given.scope));
+  out.scope = static_cast<std::uint8_t>(given.scope);
+  return out;
+}
+
 // `bridge` has no default of its own: the rest is set field by field.
 Result<NetworkOptions> read_options(const patu_network_options& given) {
-  constexpr std::uint32_t kFlags =
-      PATU_NETWORK_NO_GATEWAY | PATU_NETWORK_NO_DEFAULT_ROUTE | PATU_NETWORK_SOCKET_REDIRECT;
+  constexpr std::uint32_t kFlags = PATU_NETWORK_NO_GATEWAY | PATU_NETWORK_NO_DEFAULT_ROUTE |
+                                   PATU_NETWORK_SOCKET_REDIRECT | PATU_NETWORK_FORCE_GATEWAY | PATU_NETWORK_HAIRPIN |
+                                   PATU_NETWORK_PROMISCUOUS | PATU_NETWORK_ISOLATED |
+                                   PATU_NETWORK_DUPLICATE_ADDRESS_DETECTION;
   PATU_TRY(check_flags(given.flags, kFlags, "the network's"));
   PATU_TRY_LET(name, read_text(given.bridge, "bridge"));
   PATU_TRY_LET(bridge, IfName::parse(name));
@@ -30,13 +48,25 @@ Result<NetworkOptions> read_options(const patu_network_options& given) {
     out.subnets.push_back(std::move(known));
     return {};
   }));
+  PATU_TRY(for_each(given.routes, given.route_count, "route", [&](const patu_route& route) -> Result<> {
+    PATU_TRY_LET(known, read_route(route));
+    out.routes.push_back(known);
+    return {};
+  }));
   const std::uint16_t* ports = given.redirect_excluded_ports;
   PATU_TRY(check_array(ports, given.redirect_excluded_port_count, "excluded port"));
   out.redirect_excluded_ports.assign(ports, ports + given.redirect_excluded_port_count);
   if (given.mtu != 0) out.mtu = given.mtu;
-  out.gateway = (given.flags & PATU_NETWORK_NO_GATEWAY) == 0;
-  out.default_route = (given.flags & PATU_NETWORK_NO_DEFAULT_ROUTE) == 0;
-  out.socket_redirect = (given.flags & PATU_NETWORK_SOCKET_REDIRECT) != 0;
+  const auto has = [&](std::uint32_t flag) { return (given.flags & flag) != 0; };
+  out.gateway = !has(PATU_NETWORK_NO_GATEWAY);
+  out.default_route = !has(PATU_NETWORK_NO_DEFAULT_ROUTE);
+  out.socket_redirect = has(PATU_NETWORK_SOCKET_REDIRECT);
+  out.force_gateway = has(PATU_NETWORK_FORCE_GATEWAY);
+  out.hairpin = has(PATU_NETWORK_HAIRPIN);
+  out.promiscuous = has(PATU_NETWORK_PROMISCUOUS);
+  out.isolated = has(PATU_NETWORK_ISOLATED);
+  out.duplicate_address_detection = has(PATU_NETWORK_DUPLICATE_ADDRESS_DETECTION);
+  out.name = text_or(given.name, "");
   out.netns = read_netns(given.netns);
   return out;
 }
@@ -72,7 +102,7 @@ patu_attachment convert_attachment(Arena& arena, const Attachment& attachment) {
       .flags = (attachment.socket_redirect ? PATU_POD_SOCKET_REDIRECT : PATU_POD_NO_SOCKET_REDIRECT) |
                (attachment.services ? 0 : PATU_POD_NO_SERVICES),
       .mac = to_c(attachment.mac),
-      .reserved = {},
+      .host_mac = to_c(attachment.host_mac),
   };
 }
 
@@ -103,6 +133,17 @@ patu_status patu_network_open(const patu_datapath* datapath, const patu_network_
     PATU_TRY_LET(given, read_struct(options, "options"));
     PATU_TRY_LET(known, read_options(given), "options of a network");
     return hand_out(Network::open(datapath->datapath, known), network);
+  });
+}
+
+patu_status patu_network_adopt(const patu_datapath* datapath, const patu_network_options* options,
+                               patu_network** network, patu_error** err) {
+  return guard(err, [&]() -> Result<> {
+    PATU_TRY(check_given(datapath, "datapath"));
+    PATU_TRY(check_given(network, "network"));
+    PATU_TRY_LET(given, read_struct(options, "options"));
+    PATU_TRY_LET(known, read_options(given), "options of a network");
+    return hand_out(Network::adopt(datapath->datapath, known), network);
   });
 }
 
@@ -212,6 +253,15 @@ const char* patu_network_bridge(const patu_network* network) {
 
 std::uint32_t patu_network_bridge_ifindex(const patu_network* network) {
   return network == nullptr ? 0 : network->network.bridge_ifindex();
+}
+
+patu_status patu_network_bridge_mac(const patu_network* network, patu_mac* mac, patu_error** err) {
+  return guard(err, [&]() -> Result<> {
+    PATU_TRY(check_given(network, "network"));
+    PATU_TRY(check_given(mac, "mac"));
+    *mac = to_c(network->network.bridge_mac());
+    return {};
+  });
 }
 
 void patu_reconcile_report_free(patu_reconcile_report* report) { delete static_cast<Report*>(report); }

@@ -100,6 +100,16 @@ patu_status patu_address_pool_list(const patu_address_pool* pool, patu_leases** 
   });
 }
 
+patu_status patu_address_pool_usage(const patu_address_pool* pool, patu_pool_usage* usage, patu_error** err) {
+  return guard(err, [&]() -> Result<> {
+    PATU_TRY(check_given(pool, "pool"));
+    PATU_TRY(check_given(usage, "usage"));
+    PATU_TRY_LET(found, pool->pool.usage());
+    *usage = {found.capacity, found.leased};
+    return {};
+  });
+}
+
 const patu_subnet* patu_address_pool_subnet(const patu_address_pool* pool) {
   return pool == nullptr ? nullptr : &pool->subnet;
 }

@@ -142,9 +142,20 @@ std::vector<patu::Service> choose(const std::vector<patu::Service>& services, co
   return chosen;
 }
 
+// Looking loads nothing: where nothing was ever applied, there is no service. A path that is not there is a mistake.
+std::vector<patu::Service> services_of(const Arguments& arguments) {
+  auto adopted = patu::Datapath::adopt(arguments.datapath);
+  const bool is_absent = !adopted && adopted.error().code() == patu::Errc::not_found;
+  if (is_absent && ::access(arguments.datapath.bpffs.c_str(), F_OK) == 0) {
+    std::fprintf(stderr, "patu-kube: %s\n", adopted.error().to_string().c_str());
+    return {};
+  }
+  const patu::Datapath datapath = take(std::move(adopted), "look at instance '" + arguments.datapath.instance + "'");
+  return take(take(patu::ServiceTable::open(datapath), "open its services").list(), "list services");
+}
+
 int list(const Arguments& arguments) {
-  const Opened opened(arguments);
-  std::vector<patu::Service> services = take(opened.table.list(), "list services");
+  std::vector<patu::Service> services = services_of(arguments);
   std::vector<std::string> missing;
   if (!arguments.names.empty()) services = choose(services, arguments.names, missing);
   say(arguments.json ? json_of(services) : table_of(services));

@@ -34,8 +34,9 @@ NAME is `namespace/name` for all ports of a Service, or `namespace/name:port` fo
   --cgroup DIR        whose processes see the services (default: the root of the cgroup2 hierarchy)
   --max-services N    room for so many frontends, if this call makes the instance (default: 4096)
 
-Run it as root in the node's network namespace. An instance that is not there yet is loaded first, by any command. What
-was applied stays when the program ends, until it is changed, or the node starts again.
+Run it as root in the node's network namespace. An instance that is not there yet is loaded first, by any command but
+list, which then has nothing to show and says so. What was applied stays when the program ends, until it is changed, or the
+node starts again.
 
 An object that cannot be read is named, and its service stays as it was. A service that patu has no room for, or cannot
 have, is refused by name, and stays as it was.

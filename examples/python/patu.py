@@ -14,7 +14,7 @@
 What these calls make is in the kernel and stays there when the process ends; the next process opens the same names and goes
 on. What is to be gone, is removed by a verb: Network.detach, Network.remove, Services.remove, Datapath.unload.
 
-Handles (Datapath, Network, Services, EventReader, Netns) are context managers and have close(); that ends the handle, and
+Handles (Datapath, AddressPool, Network, Services, EventReader, Netns) are context managers and have close(); that ends the handle, and
 nothing in the kernel. A handle may be used by one thread at a time. Every call that fails raises patu.Error. Verbs are
 idempotent, and all or nothing. bindings/c/include/patu/patu.h says more about each call: its errors, and the kernel it needs.
 
@@ -138,11 +138,27 @@ class patu_subnet(ctypes.Structure):
     ]
 
 
+class patu_route(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", c_size_t), ("destination", patu_prefix), ("gateway", patu_address), ("mtu", c_uint32),
+        ("advmss", c_uint32), ("priority", c_uint32), ("table", c_uint32), ("flags", c_uint32), ("scope", c_uint32),
+        ("reserved", c_uint32),
+    ]
+
+
+class patu_pool_usage(ctypes.Structure):
+    _fields_ = [("capacity", c_uint64), ("leased", c_uint64)]
+
+
+class patu_lease(ctypes.Structure):
+    _fields_ = [("struct_size", c_size_t), ("owner", patu_attachment_id), ("acquired_ns", c_uint64), ("address", patu_address)]
+
+
 class patu_network_options(ctypes.Structure):
     _fields_ = [
         ("struct_size", c_size_t), ("bridge", c_char_p), ("subnets", POINTER(patu_subnet)), ("subnet_count", c_size_t),
         ("redirect_excluded_ports", POINTER(c_uint16)), ("redirect_excluded_port_count", c_size_t), ("netns", c_void_p),
-        ("mtu", c_uint32), ("flags", c_uint32),
+        ("mtu", c_uint32), ("flags", c_uint32), ("name", c_char_p), ("routes", POINTER(patu_route)), ("route_count", c_size_t),
     ]
 
 
@@ -158,7 +174,7 @@ class patu_attachment(ctypes.Structure):
         ("struct_size", c_size_t), ("id", patu_attachment_id), ("host_ifname", c_char_p),
         ("addresses", POINTER(patu_interface_address)), ("address_count", c_size_t), ("gateways", POINTER(patu_address)),
         ("gateway_count", c_size_t), ("host_ifindex", c_uint32), ("mtu", c_uint32), ("flags", c_uint32), ("mac", patu_mac),
-        ("reserved", c_uint16 * 3),
+        ("host_mac", patu_mac),
     ]
 
 
@@ -415,6 +431,44 @@ def _datapath_options(instance, bpffs, cgroup, socket_redirect=False, **numbers)
     return patu_datapath_options(ctypes.sizeof(patu_datapath_options), *texts, int(socket_redirect), **numbers)
 
 
+@dataclass(frozen=True)
+class Route:
+    """What pods get beside their default route; 0 and None have the header's defaults."""
+
+    destination: str
+    gateway: Optional[str] = None
+    mtu: int = 0
+    advmss: int = 0
+    priority: int = 0
+    table: int = 0
+    scope: Optional[int] = None
+
+
+def _route(route: Route) -> patu_route:
+    made = patu_route(ctypes.sizeof(patu_route), _parsed(patu_prefix, route.destination), mtu=route.mtu,
+                      advmss=route.advmss, priority=route.priority, table=route.table,
+                      flags=int(route.scope is not None), scope=route.scope or 0)
+    if route.gateway is not None:
+        made.gateway = _parsed(patu_address, route.gateway)
+    return made
+
+
+def _network_options(bridge, subnets, mtu=0, netns=None, name=None, routes=(), gateway=True, default_route=True,
+                     socket_redirect=False, force_gateway=False, hairpin=False, promiscuous=False, isolated=False,
+                     duplicate_address_detection=False, redirect_excluded_ports=()):
+    """`netns` is the bridge's (None: the caller's), `routes` are of Route; the rest is as in patu.h."""
+    options = patu_network_options(ctypes.sizeof(patu_network_options), bridge.encode(), mtu=mtu)
+    options.subnets, options.subnet_count = _array(patu_subnet, map(_subnet, subnets))
+    options.redirect_excluded_ports, options.redirect_excluded_port_count = _array(c_uint16, redirect_excluded_ports)
+    options.routes, options.route_count = _array(patu_route, (_route(route) for route in routes))
+    options.netns = _netns(netns)[1]
+    options.name = None if name is None else name.encode()
+    flags = (not gateway, not default_route, socket_redirect, force_gateway, hairpin, promiscuous, isolated,
+             duplicate_address_detection)
+    options.flags = sum(bool(flag) << bit for bit, flag in enumerate(flags))
+    return options
+
+
 class Datapath(_Handle):
     """BPF programs and maps, pinned below <bpffs>/patu/<instance>, serving the processes of a cgroup."""
 
@@ -426,6 +480,12 @@ class Datapath(_Handle):
         """Adopts what is pinned, or loads it. `limits` are redirect_limit_bytes and the header's three max_*."""
         options = _datapath_options(instance, bpffs, cgroup, socket_redirect, **limits)
         return cls(_opened("patu_datapath_open", (POINTER(patu_datapath_options), byref(options))))
+
+    @classmethod
+    def adopt(cls, instance: Optional[str] = None, bpffs: Optional[str] = None) -> "Datapath":
+        """Adopts what is pinned, and loads and changes nothing: NotFound where there is nothing."""
+        options = _datapath_options(instance, bpffs, None)
+        return cls(_opened("patu_datapath_adopt", (POINTER(patu_datapath_options), byref(options))))
 
     @staticmethod
     def unload(instance: Optional[str] = None, bpffs: Optional[str] = None, cgroup: Optional[str] = None,
@@ -454,22 +514,120 @@ class Datapath(_Handle):
     def set_socket_redirect(self, enabled: bool) -> None:
         _call("patu_datapath_set_socket_redirect", self._self, (c_int32, int(enabled)))
 
-    def network(self, bridge: str, subnets: Sequence[str], mtu: int = 0, netns: Optional[Netns] = None,
-                gateway: bool = True, default_route: bool = True, socket_redirect: bool = False,
-                redirect_excluded_ports: Sequence[int] = ()) -> "Network":
-        """Creates the bridge, or adopts one that is as asked for. `subnets`: "10.200.0.0/24", one of each family at most."""
-        options = patu_network_options(ctypes.sizeof(patu_network_options), bridge.encode(), mtu=mtu)
-        size = ctypes.sizeof(patu_subnet)
-        options.subnets, options.subnet_count = _array(
-            patu_subnet, (patu_subnet(size, prefix=_parsed(patu_prefix, prefix)) for prefix in subnets))
-        options.redirect_excluded_ports, options.redirect_excluded_port_count = _array(c_uint16, redirect_excluded_ports)
-        options.netns = _netns(netns)[1]
-        options.flags = (not gateway) * 1 | (not default_route) * 2 | socket_redirect * 4
-        return Network(_opened("patu_network_open", self._self, (POINTER(patu_network_options), byref(options))))
+    def network(self, bridge: str, subnets: Sequence[str], **options) -> "Network":
+        """Creates the bridge, or adopts one that is as asked for. `subnets`: "10.200.0.0/24"; a pod gets an address of each
+        family from the first one with room. `options` are those of _network_options."""
+        given = _network_options(bridge, subnets, **options)
+        return Network(_opened("patu_network_open", self._self, (POINTER(patu_network_options), byref(given))))
+
+    def adopt_network(self, bridge: str, subnets: Sequence[str] = (), **options) -> "Network":
+        """The same for whoever only looks, repairs or takes away: makes and changes nothing, also where the bridge is gone."""
+        given = _network_options(bridge, subnets, **options)
+        return Network(_opened("patu_network_adopt", self._self, (POINTER(patu_network_options), byref(given))))
+
+    def pool(self, prefix: str, reserved: Sequence[str] = (), **bounds: str) -> "AddressPool":
+        """For addresses that no network hands out. `bounds` are gateway, first and last; the header has their defaults."""
+        subnet = _subnet(prefix, reserved, **bounds)
+        return AddressPool(_opened("patu_address_pool_open", self._self, (POINTER(patu_subnet), byref(subnet))))
 
     def services(self, node: Optional[Netns] = None) -> "Services":
         """`node` is the namespace whose addresses node ports are on; None: the caller's."""
         return Services(_opened("patu_service_table_open", self._self, _netns(node)))
+
+
+# ---- Address pools
+
+
+@dataclass(frozen=True)
+class Subnet:
+    """What a pool hands out: all from first to last but the gateway and the reserved ones."""
+
+    prefix: str
+    gateway: Address
+    first: Address
+    last: Address
+    reserved: Sequence[Address]
+
+
+@dataclass(frozen=True)
+class Lease:
+    """acquired_ns is of CLOCK_BOOTTIME."""
+
+    container_id: str
+    ifname: str
+    address: Address
+    acquired_ns: int
+
+
+def _id(container_id, ifname="eth0"):
+    return patu_attachment_id(container_id.encode(), ifname.encode())
+
+
+def _id_pair(attachment_id):
+    return _text(attachment_id.container_id), _text(attachment_id.ifname)
+
+
+def _subnet(prefix, reserved=(), **bounds):
+    subnet = patu_subnet(ctypes.sizeof(patu_subnet), prefix=_parsed(patu_prefix, prefix),
+                         **{name: _parsed(patu_address, bound) for name, bound in bounds.items()})
+    subnet.reserved_addresses, subnet.reserved_address_count = _array(
+        patu_address, (_parsed(patu_address, each) for each in reserved))
+    return subnet
+
+
+def _lease(lease: patu_lease) -> Lease:
+    return Lease(*_id_pair(lease.owner), _address(lease.address), lease.acquired_ns)
+
+
+@dataclass(frozen=True)
+class PoolUsage:
+    """`leased` counts reserved addresses that were requested, too."""
+
+    capacity: int
+    leased: int
+
+
+class AddressPool(_Handle):
+    """Addresses of a prefix, leased in a pinned map that all processes share; an owner has at most one."""
+
+    _close = "patu_address_pool_close"
+
+    def acquire(self, container_id: str, ifname: str = "eth0", requested: Optional[str] = None) -> Address:
+        """Leases `requested`, or the free address that was released longest ago; the same again to an owner who has one."""
+        wanted = None if requested is None else byref(_parsed(patu_address, requested))
+        return self._address_of("patu_address_pool_acquire", container_id, ifname, (POINTER(patu_address), wanted))
+
+    def release(self, container_id: str, ifname: str = "eth0") -> None:
+        """Success where the owner has nothing."""
+        _call("patu_address_pool_release", *self._owner(container_id, ifname))
+
+    def find(self, container_id: str, ifname: str = "eth0") -> Address:
+        """The owner's address. Raises Error "not_found"."""
+        return self._address_of("patu_address_pool_find", container_id, ifname)
+
+    def list(self) -> Sequence[Lease]:
+        """All leases, by address."""
+        return _read("leases", "patu_address_pool_list", patu_lease, _lease, self._self)
+
+    def usage(self) -> PoolUsage:
+        usage = patu_pool_usage()
+        _call("patu_address_pool_usage", self._self, (POINTER(patu_pool_usage), byref(usage)))
+        return PoolUsage(usage.capacity, usage.leased)
+
+    @property
+    def subnet(self) -> Subnet:
+        """With its defaults filled in."""
+        found = _function("patu_address_pool_subnet", POINTER(patu_subnet), c_void_p)(self._self[1]).contents
+        return Subnet(_formatted(found.prefix), _address(found.gateway), _address(found.first), _address(found.last),
+                      [_address(each) for each in found.reserved_addresses[:found.reserved_address_count]])
+
+    def _owner(self, container_id, ifname):
+        return self._self, (POINTER(patu_attachment_id), byref(_id(container_id, ifname)))
+
+    def _address_of(self, name, container_id, ifname, *arguments):
+        address = patu_address()
+        _call(name, *self._owner(container_id, ifname), *arguments, (POINTER(patu_address), byref(address)))
+        return _address(address)
 
 
 # ---- Networks
@@ -498,6 +656,7 @@ class Attachment:
     gateways: Sequence[Address]
     mtu: int
     mac: str
+    host_mac: str
     socket_redirect: bool
     no_services: bool
 
@@ -518,14 +677,6 @@ class ReconcileReport:
     repaired: Sequence[tuple]
 
 
-def _id(container_id, ifname="eth0"):
-    return patu_attachment_id(container_id.encode(), ifname.encode())
-
-
-def _id_pair(attachment_id):
-    return _text(attachment_id.container_id), _text(attachment_id.ifname)
-
-
 def _pod_spec(pod: Pod) -> patu_pod_spec:
     spec = patu_pod_spec(ctypes.sizeof(patu_pod_spec), _id(pod.container_id, pod.ifname), _netns(pod.netns)[1])
     spec.addresses, spec.address_count = _array(patu_address, (_parsed(patu_address, each) for each in pod.addresses))
@@ -540,7 +691,7 @@ def _attachment(made: patu_attachment) -> Attachment:
                  for each in made.addresses[:made.address_count]]
     gateways = [_address(each) for each in made.gateways[:made.gateway_count]]
     return Attachment(*_id_pair(made.id), _text(made.host_ifname), made.host_ifindex, addresses, gateways, made.mtu,
-                      _formatted(made.mac), bool(made.flags & 1), bool(made.flags & 4))
+                      _formatted(made.mac), _formatted(made.host_mac), bool(made.flags & 1), bool(made.flags & 4))
 
 
 class Network(_Handle):
@@ -555,6 +706,12 @@ class Network(_Handle):
     @property
     def bridge_ifindex(self) -> int:
         return _function("patu_network_bridge_ifindex", c_uint32, c_void_p)(self._self[1])
+
+    @property
+    def bridge_mac(self) -> str:
+        mac = patu_mac()
+        _call("patu_network_bridge_mac", self._self, (POINTER(patu_mac), byref(mac)))
+        return _formatted(mac)
 
     def attach(self, *pods: Pod) -> Sequence[Attachment]:
         """Makes a complete interface in each pod's namespace: all of them or none. In the order of the pods."""

@@ -79,6 +79,9 @@ pub struct patu_network_options {
     pub netns: *const c_void,
     pub mtu: u32,
     pub flags: u32,
+    pub name: *const c_char,
+    pub routes: *const c_void,
+    pub route_count: usize,
 }
 
 #[repr(C)]
@@ -106,7 +109,7 @@ pub struct patu_attachment {
     pub mtu: u32,
     pub flags: u32,
     pub mac: [u8; 6],
-    pub reserved: [u16; 3],
+    pub host_mac: [u8; 6],
 }
 
 #[repr(C)]
@@ -191,7 +194,7 @@ macro_rules! sizes {
 }
 sizes! {
     patu_prefix = 20, patu_interface_address = 20, patu_endpoint = 18, patu_attachment_id = 16, patu_datapath_options = 56,
-    patu_subnet = 96, patu_network_options = 64, patu_pod_spec = 64, patu_attachment = 88, patu_frontend = 32,
+    patu_subnet = 96, patu_network_options = 88, patu_pod_spec = 64, patu_attachment = 88, patu_frontend = 32,
     patu_backend = 32, patu_service = 56, patu_sync_report = 64, patu_service_stats = 48, patu_explanation = 64,
 }
 

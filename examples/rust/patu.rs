@@ -198,6 +198,9 @@ impl Datapath {
             netns: null(),
             mtu: 0,
             flags: 0,
+            name: null(),
+            routes: null(),
+            route_count: 0,
         };
         checked(|network, error| unsafe { ffi::patu_network_open(self.0, &options, network, error) }).map(Network)
     }

@@ -90,6 +90,10 @@ class [[nodiscard]] PATU_API Datapath final {
   // Kernel: 5.10 with CAP_NET_ADMIN and CAP_BPF; socket redirection needs 6.2, CAP_PERFMON and, for its trial in a
   //   namespace of its own, CAP_SYS_ADMIN. Before 5.11 libbpf raises the process's RLIMIT_MEMLOCK.
   static Result<Datapath> open(const DatapathOptions& options);
+  // Adopts what is pinned, programs of another build included, and loads, upgrades and writes nothing; of the options only
+  // `instance` and `bpffs` count. For whoever looks, or takes away. Errors: invalid_argument, not_found (nothing is loaded),
+  //   permission_denied, version_mismatch, protocol, io.
+  static Result<Datapath> adopt(const DatapathOptions& options);
 
   // Reads the kernel's state; O(programs and maps).
   Result<DatapathStatus> status() const;

@@ -31,6 +31,8 @@ enum class Errc : std::int32_t {
 // "not_found" and so on; "unknown" for a value that is not an Errc.
 PATU_API std::string_view to_string(Errc code) noexcept;
 
+class Failure;  // patu's own form of an error on its way up
+
 class [[nodiscard]] PATU_API Error final {
  public:
   explicit Error(Errc code, std::string_view what = {}) noexcept;
@@ -40,11 +42,12 @@ class [[nodiscard]] PATU_API Error final {
   // As from_errno, with a code that the caller knows better than the table does.
   static Error from_errno(Errc code, int err, std::string_view what = {}) noexcept;
 
-  Error(Error&&) noexcept;
-  Error& operator=(Error&&) noexcept;
+  explicit Error(Failure&& failure) noexcept;
+  Error(Error&&) noexcept = default;
+  Error& operator=(Error&&) noexcept = default;
   Error(const Error&) = delete;
   Error& operator=(const Error&) = delete;
-  ~Error();
+  ~Error() = default;
 
   // Puts a sentence in front: "attach pod web-1" + ": " + what was there. Out of memory drops the sentence only.
   Error&& context(std::string_view what) && noexcept;
@@ -60,11 +63,15 @@ class [[nodiscard]] PATU_API Error final {
   std::string to_string() const;
 
  private:
+  friend class Failure;
   struct Text;
+  struct DeleteText {
+    void operator()(Text* text) const noexcept;
+  };
 
   Errc code_;
   std::int32_t errno_ = 0;
-  std::unique_ptr<Text> text_;  // null until there is something to say
+  std::unique_ptr<Text, DeleteText> text_;  // null until there is something to say
 };
 static_assert(sizeof(Error) == 16);
 

@@ -28,6 +28,12 @@ struct Lease {
   std::chrono::nanoseconds acquired;  // CLOCK_BOOTTIME
 };
 
+struct PoolUsage {
+  std::uint64_t capacity = 0;  // addresses that can be handed out; at most 2^64 - 1
+  std::uint64_t leased = 0;    // of these and of the reserved ones
+  std::uint64_t free = 0;      // of the former; 0: acquire() is exhausted but for a requested address
+};
+
 // Thread: one at a time for one object; any number of objects and processes at once. A single insert that must not
 // already exist decides who gets an address; only calls for the same owner wait for each other. An owner has one address of
 // each family. In the subnets of a Network, its reconcile() releases what belongs to no interface.
@@ -40,8 +46,11 @@ class [[nodiscard]] PATU_API AddressPool final {
   AddressPool& operator=(AddressPool&&) noexcept;
   ~AddressPool();
 
-  // Leases the free address that was released longest ago, or one never used before: a late packet for the old holder
-  // must not reach the new one. An owner that already has a lease in this pool gets the same again.
+  // Leases a free address; never one that was released less than 60 s ago while another is free, because a late packet for
+  // the old holder must not reach the new one. The first call goes on in the range where the last one of whatever process
+  // has stopped, so that addresses are used in turn: .2, .3, .4; it looks at 64 at most before it reads all leases. Later
+  // calls, in a process that stays, take the address that has rested longest, or else the next one never used.
+  // An owner that already has a lease in this pool gets the same again.
   // Errors: exhausted (no free address, or the map of leases is full), already_exists (the owner has an address of this
   // family from another pool), timed_out, io.
   Result<IpAddress> acquire(const AttachmentId& owner);
@@ -54,6 +63,8 @@ class [[nodiscard]] PATU_API AddressPool final {
   Result<std::optional<IpAddress>> find(const AttachmentId& owner) const;
   // All leases of the pool, by address. O(leases). Errors: io, protocol.
   Result<std::vector<Lease>> list() const;
+  // O(leases), without reading them twice. Errors: io.
+  Result<PoolUsage> usage() const;
 
   const Subnet& subnet() const noexcept;  // with its defaults filled in
 

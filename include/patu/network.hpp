@@ -15,19 +15,56 @@
 
 namespace patu {
 
+// A route that the pods of a network get, through their interface. Where a pod has one of the same destination, table and
+// priority already, by another interface, attach() fails with already_exists: nobody's traffic is turned elsewhere unasked.
+struct Route {
+  Prefix destination;  // 0.0.0.0/0 or ::/0: a default route
+  // Default: the gateway of the pod's subnet of that family.
+  std::optional<IpAddress> gateway = {};
+  std::uint32_t mtu = 0;       // bytes, at most the network's; 0: the interface's
+  std::uint32_t advmss = 0;    // the MSS to advertise, in bytes, at most 65495; 0: what follows from the MTU
+  std::uint32_t priority = 0;  // the metric; 0: the kernel's default
+  std::uint32_t table = 0;     // 0: the main table
+  // rtnetlink(7): 0 universe, 253 link, 254 host. Default: universe; link where there is no gateway to go through, that is
+  // for a destination of a family of which the pod has no gateway.
+  // From 253 up a route has no gateway. The kernel keeps no scope of IPv6 routes.
+  std::optional<std::uint8_t> scope = {};
+
+  bool operator==(const Route&) const noexcept = default;
+};
+
 struct NetworkOptions {
   IfName bridge;
-  // One IPv4 subnet, one IPv6 subnet, or one of each.
+  // The subnets from which pods get one address of each family that occurs, from the first that has a free one. None: pods
+  // get an interface on the bridge and no address; what they send is not checked, and the fast path is not theirs.
   std::vector<Subnet> subnets;
+  // Tells networks apart that share a bridge: an attachment belongs to the network of the name that it was made with, and
+  // every verb but remove() leaves those of another name alone. At most 255 bytes. Empty: the bridge's name.
+  std::string name = {};
   // Of the bridge and of the pods' interfaces, in bytes; 1280 to 65535 with IPv6, 68 to 65535 without.
   std::uint32_t mtu = 1500;
   // Gives the bridge the subnets' gateway addresses: the node then reaches its pods, and pods the node.
   bool gateway = true;
   // Gives pods a default route through the gateway. Needs `gateway`.
   bool default_route = true;
+  // What else pods get. A default route of the main table among them stands in for the one of `default_route` of its family.
+  std::vector<Route> routes = {};
+  // Takes other addresses of the subnets' families off the bridge, instead of refusing it: in IPv6 those that overlap only.
+  bool force_gateway = false;
+  // Pods' ports send back what they receive where it is for themselves (IFLA_BRPORT_MODE). For port mappings that a pod
+  // reaches itself through. This and `isolated` count for the pods that are attached from now on; others keep what they have.
+  bool hairpin = false;
+  // The bridge receives every frame (IFF_PROMISC). Not together with `hairpin`: frames would go round.
+  bool promiscuous = false;
+  // Isolated pods of the bridge do not reach each other, but the node and what is beyond it (IFLA_BRPORT_ISOLATED). What they
+  // send to each other by way of the node is the node's to route or to drop.
+  bool isolated = false;
+  // Pods' IPv6 addresses are probed for duplicates; attach() then waits for that, 1 to 2 s, and fails with already_exists if
+  // somebody answers.
+  bool duplicate_address_detection = false;
   // What PodSpec::socket_redirect is where a pod does not say.
   bool socket_redirect = false;
-  // A connection from or to one of these ports is never redirected.
+  // A connection from or to one of these ports is never redirected; of several networks on a bridge the last open() counts.
   std::vector<std::uint16_t> redirect_excluded_ports = {};
   // The namespace in which the bridge lives; borrowed for the call of open(). Null: the caller's.
   const Netns* netns = nullptr;
@@ -49,6 +86,7 @@ struct Attachment {
   AttachmentId id;
   IfName host_ifname;  // derived from the id
   std::uint32_t host_ifindex = 0;
+  MacAddress host_mac;
   MacAddress mac;                           // of the pod's interface
   std::vector<InterfaceAddress> addresses;  // of the pod's interface, IPv4 first
   std::vector<IpAddress> gateways;          // of each address's subnet
@@ -74,28 +112,36 @@ struct ReconcileReport {
 // Kernel: 5.10. Capabilities: CAP_NET_ADMIN, CAP_BPF, and CAP_SYS_ADMIN to enter a pod's namespace.
 class [[nodiscard]] PATU_API Network final {
  public:
-  // Creates the bridge, or adopts one that is as asked for; puts back into the maps what they have lost.
+  // Creates the bridge, or adopts one that is as asked for; puts back into the maps what they have lost. A bridge that was not
+  // up takes no router advertisements (accept_ra); where /proc/sys is read-only the pod program alone keeps pods from sending
+  // any, and a network without subnets is refused.
   // Errors: invalid_argument, already_exists (an interface of that name that is no bridge, or a bridge with another MTU
-  //   or other subnets), busy (the instance serves another namespace), unsupported, permission_denied, io.
+  //   or with addresses in the gateways' way: any other IPv4 one, or an IPv6 one that overlaps), busy (the instance serves
+  //   another namespace), unsupported, permission_denied, io.
   static Result<Network> open(const Datapath& datapath, const NetworkOptions& options);
+  // Makes and changes nothing: for whoever only takes away, looks or repairs, also where the bridge is gone (then its index
+  // is 0) or was made with other options. attach() needs the bridge, and then says what is wrong with the options. A prefix of
+  // which there is no subnet here is told as /32 or /128. Errors: invalid_argument, busy, permission_denied, io.
+  static Result<Network> adopt(const Datapath& datapath, const NetworkOptions& options);
 
   Network(Network&&) noexcept;
   Network& operator=(Network&&) noexcept;
   ~Network();
 
   // Makes the interface in the pod's namespace, complete: addresses, routes, loopback up, fast path. It can be used at
-  // once, there is no duplicate address detection to wait for. The same again is a success and changes nothing; what a
+  // once; there is no duplicate address detection to wait for, unless the options ask for it. The same again is a success and changes nothing; what a
   // killed process left half made is made anew, and what was lost is put back.
-  // Errors: invalid_argument, already_exists (the id is attached elsewhere or with other addresses, or the pod has an
-  //   interface of that name), exhausted (addresses, or a map; after a reconcile() that found nothing
+  // Errors: invalid_argument, already_exists (the id is attached elsewhere, in another network or with other addresses, or the
+  //   pod has an interface of that name), exhausted (addresses, or a map; after a reconcile() that found nothing
   //   to free), not_found (the bridge is gone), unsupported (socket redirection is not loaded; `services` is false
   //   and the kernel has no cookies of namespaces), permission_denied, timed_out, io. After any of them nothing is left.
   Result<Attachment> attach(const PodSpec& spec);
   // All of them or none; results in the order of the specs.
   Result<std::vector<Attachment>> attach(std::span<const PodSpec> specs);
 
-  // Removes interface, addresses and map entries, and returns when they are gone: the kernel takes 14 to 20 ms for an
-  // interface. Success where there is nothing. Errors: timed_out, io.
+  // Removes interface, addresses (also those of subnets that are not the network's any more) and map entries, and returns
+  // when they are gone: the kernel takes 14 to 20 ms for an interface. Success where there is nothing.
+  // Errors: timed_out, io.
   Result<> detach(const AttachmentId& id);
   // As above for many, which share the kernel's waiting: under 1 ms each at 50 of them.
   Result<> detach(std::span<const AttachmentId> ids);
@@ -109,7 +155,7 @@ class [[nodiscard]] PATU_API Network final {
   // Of all attachments, from the outside.
   Result<std::vector<Deviation>> check() const;
 
-  // All attachments, by id. Errors: io, protocol.
+  // All attachments of this network, by id. Errors: io, protocol.
   Result<std::vector<Attachment>> list() const;
   // Errors: not_found, io.
   Result<Attachment> find(const AttachmentId& id) const;
@@ -120,11 +166,13 @@ class [[nodiscard]] PATU_API Network final {
   // The same, and detaches whatever is not in `keep`. An empty `keep` detaches everything.
   Result<ReconcileReport> reconcile(std::span<const AttachmentId> keep);
 
-  // Removes the bridge. Success where it is gone. Errors: busy (pods are attached), io.
+  // Removes the bridge. Success where it is gone. Errors: busy (pods are attached, of whatever network), io.
   Result<> remove();
 
   const IfName& bridge() const noexcept;
   std::uint32_t bridge_ifindex() const noexcept;
+  // The bridge's own, set when it was made; zero if there is no bridge.
+  MacAddress bridge_mac() const noexcept;
 
  private:
   struct State;

@@ -32,7 +32,7 @@ class SignalsBlocked final {
 
 }  // namespace
 
-Result<> on_thread(const std::function<Result<>()>& work) {
+Result<> on_thread(FunctionRef<Result<>()> work) {
   Result<> result;
   std::exception_ptr thrown;
   {
@@ -57,7 +57,7 @@ Result<> on_thread(const std::function<Result<>()>& work) {
   return result;
 }
 
-Result<> in_netns(int netns_fd, const std::function<Result<>()>& work) {
+Result<> in_netns(int netns_fd, FunctionRef<Result<>()> work) {
   return on_thread([&]() -> Result<> {
     if (::setns(netns_fd, CLONE_NEWNET) != 0) return PATU_FAIL_ERRNO("enter network namespace");
     return work();

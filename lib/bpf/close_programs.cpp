@@ -8,7 +8,6 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <functional>
 #include <span>
 
 #include "base/thread.hpp"
@@ -33,7 +32,7 @@ Result<UniqueFd> link_iterator(const Object& object, const char* program, int ma
 }
 
 // Runs the program over all its sockets; it runs while it is read.
-Result<> run(const UniqueFd& link, const std::function<void(std::span<const std::byte>)>& on_output) {
+Result<> run(const UniqueFd& link, FunctionRef<void(std::span<const std::byte>)> on_output) {
   const UniqueFd iterator(bpf_iter_create(link.get()));
   if (!iterator) return PATU_FAIL_ERRNO("start iterator");
   std::array<std::byte, 4096> buffer;

@@ -15,18 +15,38 @@
 namespace patu::bpf {
 namespace {
 
-Result<UniqueFd> open_map(int directory_fd, const MapSpec& spec) {
-  PATU_TRY_LET(fd, open_pin(directory_fd, map_pin(spec)));
-  PATU_TRY_LET(info, inspect<bpf_map_info>(fd.get(), std::string("inspect map ") + spec.name));
-  if (info.type != spec.type || info.key_size != spec.key_size || info.map_flags != spec.flags ||
-      info.value_size != spec.value_size)
-    return fail(Errc::version_mismatch, std::string("map ") + spec.name + " has not the shape of layout version " +
-                                            std::to_string(PATU_MAPS_VERSION) +
-                                            "; unload the instance with the patu that made it");
-  return std::move(fd);
+bool has_shape(const bpf_map_info& info, const MapSpec& spec) noexcept {
+  return info.type == spec.type && info.key_size == spec.key_size && info.map_flags == spec.flags &&
+         info.value_size == spec.value_size;
+}
+
+// Why there is no pin: unload moves the directory aside before it empties it.
+int why_missing(int directory_fd) {
+  return is_same_directory(directory_fd, std::string("../") + kVersionDirectory, directory_fd) ? kMapMissing
+                                                                                               : kMapUnloaded;
+}
+
+// Its descriptor, or what no_map() makes.
+int open_now(int directory_fd, const MapSpec& spec) {
+  auto fd = open_pin(directory_fd, component_directory(spec.component) + map_pin(spec));
+  if (!fd)
+    return no_map(spec.id, fd.error().code() == Errc::not_found ? why_missing(directory_fd) : fd.error().os_error());
+  auto info = inspect<bpf_map_info>(fd->get(), "inspect map");
+  if (!info) return no_map(spec.id, info.error().os_error());
+  return has_shape(*info, spec) ? fd->release() : no_map(spec.id, kMapForeign);
 }
 
 }  // namespace
+
+Instance::Instance() {
+  for (auto& map : maps_) map = -1;
+}
+
+Instance::~Instance() {
+  for (auto& map : maps_) {
+    const UniqueFd closed(map);
+  }
+}
 
 Result<std::shared_ptr<Instance>> Instance::adopt(int instance_fd, const std::string& path) {
   std::shared_ptr<Instance> instance(new Instance);
@@ -35,18 +55,40 @@ Result<std::shared_ptr<Instance>> Instance::adopt(int instance_fd, const std::st
   instance->dir_ = std::move(dir);
   auto redirect = open_directory(instance->dir_.get(), kRedirectDirectory);
   if (!redirect && redirect.error().code() != Errc::not_found) return fail(std::move(redirect.error()));
-  for (const MapSpec& spec : map_specs()) {
-    if (spec.component == Component::redirect && !redirect) continue;
-    const int from = spec.component == Component::redirect ? redirect->get() : instance->dir_.get();
-    PATU_TRY_LET(fd, open_map(from, spec), instance->directory_);
-    instance->maps_[static_cast<std::size_t>(spec.id)] = std::move(fd);
-  }
+  instance->redirect_loaded_ = redirect.has_value();
   PATU_TRY_LET(meta, instance->meta(), instance->directory_);
   if (meta.magic != PATU_MAGIC || meta.version != PATU_MAPS_VERSION)
     return fail(Errc::version_mismatch,
                 instance->directory_ + ": meta is of layout version " + std::to_string(meta.version));
   instance->features_ = meta.features;
   return instance;
+}
+
+int Instance::map_fd(MapId id) const {
+  const MapSpec& spec = map_specs()[static_cast<std::size_t>(id)];
+  std::atomic<int>& kept = maps_[static_cast<std::size_t>(id)];
+  if (const int fd = kept; fd >= 0) return fd;
+  UniqueFd opened(open_now(dir_.get(), spec));
+  int none = -1;
+  // Another thread may have been faster; whoever has its descriptor keeps it.
+  if (!opened || kept.compare_exchange_strong(none, opened.get())) return opened.release();
+  return none;
+}
+
+Result<int> Instance::open_map(MapId id) const {
+  const int fd = map_fd(id);
+  if (fd < 0) return fail(no_map_error(fd).context(directory_));
+  return fd;
+}
+
+Result<> Instance::open_maps() const {
+  for (const MapSpec& spec : map_specs()) {
+    if (spec.component == Component::redirect && !redirect_loaded_) continue;
+    auto opened = open_map(spec.id);
+    if (!opened && !(spec.id == MapId::cursors && opened.error().code() == Errc::protocol))
+      return fail(std::move(opened.error()));
+  }
+  return {};
 }
 
 Result<patu_meta> Instance::meta() const { return Element<patu_meta>(map_fd(MapId::meta), "meta").get(); }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -28,6 +29,7 @@ enum class MapId : std::uint8_t {
   leases,
   released,
   attachments,
+  cursors,
   // the service component
   frontends,
   services,
@@ -47,7 +49,7 @@ enum class MapId : std::uint8_t {
   sockets,
   streams,
 };
-inline constexpr std::size_t kMapCount = 22;
+inline constexpr std::size_t kMapCount = 23;
 
 enum class ProgramId : std::uint8_t {
   pod_ingress,  // tc, at the host's end of every veth
@@ -72,42 +74,46 @@ class Instance final {
  public:
   // See Datapath::open.
   static Result<std::shared_ptr<Instance>> open(const DatapathOptions& options);
-  // Opens what is published in an instance's directory and checks its shapes; changes nothing.
+  // Opens what is published in an instance's directory; changes nothing. Maps are opened when they are needed.
   // Errors: not_found, permission_denied, version_mismatch, io.
   static Result<std::shared_ptr<Instance>> adopt(int instance_fd, const std::string& path);
+  // See Datapath::adopt.
+  static Result<std::shared_ptr<Instance>> adopt(const DatapathOptions& options);
 
   template <class Key, class Value>
-  Map<Key, Value> map(MapId id) const noexcept {
+  Map<Key, Value> map(MapId id) const {
     return Map<Key, Value>(map_fd(id));
   }
-  Map<patu_addr, patu_pod> pods() const noexcept { return map<patu_addr, patu_pod>(MapId::pods); }
-  Map<patu_addr, patu_lease> leases() const noexcept { return map<patu_addr, patu_lease>(MapId::leases); }
-  Map<patu_addr, std::uint64_t> released() const noexcept { return map<patu_addr, std::uint64_t>(MapId::released); }
-  Map<patu_ifname, patu_attachment> attachments() const noexcept {
+  Map<patu_addr, patu_pod> pods() const { return map<patu_addr, patu_pod>(MapId::pods); }
+  Map<patu_addr, patu_lease> leases() const { return map<patu_addr, patu_lease>(MapId::leases); }
+  Map<patu_addr, std::uint64_t> released() const { return map<patu_addr, std::uint64_t>(MapId::released); }
+  Map<patu_ifname, patu_attachment> attachments() const {
     return map<patu_ifname, patu_attachment>(MapId::attachments);
   }
-  Map<patu_frontend_key, patu_frontend> frontends() const noexcept {
+  // Missing (its descriptor is negative) in an instance that an older build has loaded and nobody has opened since.
+  Map<patu_range, patu_addr> cursors() const { return map<patu_range, patu_addr>(MapId::cursors); }
+  Map<patu_frontend_key, patu_frontend> frontends() const {
     return map<patu_frontend_key, patu_frontend>(MapId::frontends);
   }
-  Map<patu_service_key, patu_service> services() const noexcept {
-    return map<patu_service_key, patu_service>(MapId::services);
-  }
-  Map<patu_addr, patu_address> addresses() const noexcept { return map<patu_addr, patu_address>(MapId::addresses); }
-  Map<std::uint32_t, patu_counters> counters() const noexcept {
-    return map<std::uint32_t, patu_counters>(MapId::counters);
-  }
-  Map<patu_affinity_key, patu_affinity> affinity() const noexcept {
+  Map<patu_service_key, patu_service> services() const { return map<patu_service_key, patu_service>(MapId::services); }
+  Map<patu_addr, patu_address> addresses() const { return map<patu_addr, patu_address>(MapId::addresses); }
+  Map<std::uint32_t, patu_counters> counters() const { return map<std::uint32_t, patu_counters>(MapId::counters); }
+  Map<patu_affinity_key, patu_affinity> affinity() const {
     return map<patu_affinity_key, patu_affinity>(MapId::affinity);
   }
-  Map<std::uint64_t, std::uint32_t> exempt() const noexcept { return map<std::uint64_t, std::uint32_t>(MapId::exempt); }
-  Map<patu_stale_key, std::uint32_t> stale() const noexcept { return map<patu_stale_key, std::uint32_t>(MapId::stale); }
+  Map<std::uint64_t, std::uint32_t> exempt() const { return map<std::uint64_t, std::uint32_t>(MapId::exempt); }
+  Map<patu_stale_key, std::uint32_t> stale() const { return map<patu_stale_key, std::uint32_t>(MapId::stale); }
   // Only if redirect_loaded().
-  Map<patu_port_key, std::uint32_t> excluded() const noexcept {
-    return map<patu_port_key, std::uint32_t>(MapId::excluded);
-  }
-  int map_fd(MapId id) const noexcept { return maps_[static_cast<std::size_t>(id)].get(); }
+  Map<patu_port_key, std::uint32_t> excluded() const { return map<patu_port_key, std::uint32_t>(MapId::excluded); }
+  // Opened and checked when it is first asked for, then kept. Where that fails, what no_map() makes of the reason: every
+  // operation on it fails with that. Thread: any.
+  int map_fd(MapId id) const;
+  // The same as a result. Errors: not_found (the instance was unloaded), version_mismatch, protocol (missing), io.
+  Result<int> open_map(MapId id) const;
+  // Opens all that there should be.
+  Result<> open_maps() const;
 
-  bool redirect_loaded() const noexcept { return map_fd(MapId::sockets) >= 0; }
+  bool redirect_loaded() const noexcept { return redirect_loaded_; }
   std::uint32_t features() const noexcept { return features_; }  // PATU_FEATURE_*
 
   // Meta is written under lock_ports. Errors: io.
@@ -143,14 +149,16 @@ class Instance final {
 
   Instance(const Instance&) = delete;
   Instance& operator=(const Instance&) = delete;
+  ~Instance();
 
  private:
-  Instance() = default;
+  Instance();
   Result<FileLock> lock(const std::string& path, std::chrono::milliseconds patience = kLockPatience) const;
 
   UniqueFd dir_;  // v1
   std::string directory_;
-  std::array<UniqueFd, kMapCount> maps_;
+  mutable std::array<std::atomic<int>, kMapCount> maps_;  // -1: not opened yet
+  bool redirect_loaded_ = false;
   std::uint32_t features_ = 0;
 };
 

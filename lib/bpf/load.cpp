@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "base/try.hpp"
 #include "bpf/layout.hpp"
@@ -153,18 +154,29 @@ Result<> upgrade_program(const Instance& instance, const ProgramSpec& spec, cons
     if (link && bpf_link_update(link->get(), program_fd, nullptr) != 0 && errno != ENOLINK)
       return PATU_FAIL_ERRNO(std::string("update link ") + spec.name);
   }
-  if (spec.attach == Attach::map) PATU_TRY(attach_to_sockets(object, instance.map_fd(MapId::sockets)));
+  if (spec.attach == Attach::map) {
+    PATU_TRY_LET(sockets_fd, instance.open_map(MapId::sockets));
+    PATU_TRY(attach_to_sockets(object, sockets_fd));
+  }
   return pin_over(program_fd, instance.directory_fd(), component_directory(spec.component) + "progs/", spec.name);
 }
 
 Result<> upgrade_component(const Instance& instance, Component component, patu_meta& meta) {
   PATU_TRY_LET(object, Object::open(component, meta.features));
+  const MapSpec* added = nullptr;
   for (const MapSpec& spec : map_specs()) {
     const bool shared = spec.id == MapId::pods || spec.id == MapId::settings;
-    if (spec.component == component || (component == Component::redirect && shared))
-      PATU_TRY(object.reuse_map(spec.name, instance.map_fd(spec.id)));
+    if (spec.component != component && !(component == Component::redirect && shared)) continue;
+    auto opened = instance.open_map(spec.id);
+    if (!opened && spec.id == MapId::cursors && opened.error().code() == Errc::protocol) {
+      added = &spec;  // the build that loaded the instance did not have it yet
+      continue;
+    }
+    if (!opened) return fail(std::move(opened.error()));
+    PATU_TRY(object.reuse_map(spec.name, *opened));
   }
   PATU_TRY(object.load());
+  if (added != nullptr) PATU_TRY(pin(object.map_fd(added->name), instance.directory_fd(), map_pin(*added)));
   for (const ProgramSpec& spec : program_specs())
     if (spec.component == component) PATU_TRY(upgrade_program(instance, spec, object));
   meta.build[static_cast<std::size_t>(component)] = build_of(component);
@@ -173,7 +185,9 @@ Result<> upgrade_component(const Instance& instance, Component component, patu_m
 
 // A cgroup that is removed takes its links' effect with it; what is pinned then is a dead link.
 Result<> mend_links(const Target& target, const Instance& instance) {
-  for (const ProgramSpec& spec : program_specs()) {
+  // Backwards, while unload detaches forwards: where a killed process stopped, the first of a component is not attached.
+  for (std::size_t i = program_specs().size(); i-- > 0;) {
+    const ProgramSpec& spec = program_specs()[i];
     if (spec.attach != Attach::cgroup || !is_loaded(instance, spec.component)) continue;
     PATU_TRY_LET(attached, attached_cgroup(instance, spec.id));
     if (attached != 0) continue;
@@ -182,6 +196,35 @@ Result<> mend_links(const Target& target, const Instance& instance) {
     PATU_TRY(pin_over(link.get(), instance.directory_fd(), component_directory(spec.component) + "links/", spec.name));
   }
   return {};
+}
+
+// Errors: invalid_argument (to another cgroup).
+Result<bool> is_attached(const Target& target, const Instance& instance, const ProgramSpec& spec) {
+  PATU_TRY_LET(attached, attached_cgroup(instance, spec.id));
+  if (attached != 0 && attached != target.cgroup.id)
+    return fail(Errc::invalid_argument, "the instance is attached to the cgroup with inode " +
+                                            std::to_string(attached) + ", not to " + target.cgroup.path);
+  return attached != 0;
+}
+
+// Where the first link of a component is attached all are, but for a pin that somebody removed: the kernel cuts all links of a
+// cgroup that goes away under one lock, and mend_links makes the first one last.
+Result<bool> are_attached(const Target& target, const Instance& instance) {
+  bool first = true;
+  for (const ProgramSpec& spec : program_specs()) {
+    if (spec.attach != Attach::cgroup || spec.component != Component::service) continue;
+    PATU_TRY_LET(there, std::exchange(first, false)
+                            ? is_attached(target, instance, spec)
+                            : exists(instance.directory_fd(), component_directory(spec.component) + link_pin(spec)));
+    if (there) continue;
+    // First of all: an instance is never spread over two cgroups.
+    for (const ProgramSpec& one : program_specs())
+      if (one.attach == Attach::cgroup && is_loaded(instance, one.component))
+        PATU_TRY(is_attached(target, instance, one));
+    return false;
+  }
+  if (!instance.redirect_loaded()) return true;
+  return is_attached(target, instance, program_specs()[static_cast<std::size_t>(ProgramId::sockops)]);
 }
 
 }  // namespace
@@ -232,16 +275,8 @@ Result<> upgrade(const Target& target, Instance& instance) {
 }
 
 Result<bool> is_current(const Target& target, const Instance& instance) {
-  bool current = !target.options.socket_redirect || instance.redirect_loaded();
-  // First of all: an instance is never spread over two cgroups.
-  for (const ProgramSpec& spec : program_specs()) {
-    if (spec.attach != Attach::cgroup || !is_loaded(instance, spec.component)) continue;
-    PATU_TRY_LET(attached, attached_cgroup(instance, spec.id));
-    if (attached != 0 && attached != target.cgroup.id)
-      return fail(Errc::invalid_argument, "the instance is attached to the cgroup with inode " +
-                                              std::to_string(attached) + ", not to " + target.cgroup.path);
-    if (attached == 0) current = false;
-  }
+  PATU_TRY_LET(attached, are_attached(target, instance));
+  bool current = attached && (!target.options.socket_redirect || instance.redirect_loaded());
   PATU_TRY_LET(meta, instance.meta());
   for (const Component component : {Component::pod, Component::service, Component::redirect})
     if (is_loaded(instance, component) && meta.build[static_cast<std::size_t>(component)] != build_of(component))

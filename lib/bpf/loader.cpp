@@ -66,11 +66,17 @@ Result<> write_instance(const Target& target, const std::string& path) {
 }
 
 // Null if the directory was removed by another process between opening and locking it: the next look finds the new state.
-Result<std::shared_ptr<Instance>> open_once(const DatapathOptions& options, const Cgroup& cgroup) {
+Result<std::shared_ptr<Instance>> open_once(const DatapathOptions& options, Cgroup& cgroup) {
+  if (auto found = open_directories(options)) {
+    PATU_TRY_LET(adopted, adopt_current({options, found->instance.get(), cgroup}, found->path), found->path);
+    if (adopted) return std::move(adopted);
+  }
+  if (!cgroup.fd) {
+    PATU_TRY_LET(opened, open_cgroup(options.cgroup));
+    cgroup = std::move(opened);
+  }
   PATU_TRY_LET(directories, make_directories(options));
   const Target target{options, directories.instance.get(), cgroup};
-  PATU_TRY_LET(adopted, adopt_current(target, directories.path), directories.path);
-  if (adopted) return std::move(adopted);
   PATU_TRY_LET(lock, lock_instance(directories, options));
   if (!lock) return std::shared_ptr<Instance>();
   PATU_TRY_LET(again, adopt_current(target, directories.path), directories.path);
@@ -121,6 +127,8 @@ Result<std::vector<FileLock>> quiesce(const Directories& directories, UnloadMode
   PATU_TRY_LET(published, exists(directories.instance.get(), kVersionDirectory));
   if (!published) return std::vector<FileLock>();
   auto instance = Instance::adopt(directories.instance.get(), directories.path);
+  if (instance)
+    if (auto whole = (*instance)->open_maps(); !whole) instance = fail(std::move(whole.error()));
   if (!instance) {
     // By force also what cannot be understood is removed.
     if (mode == UnloadMode::force) return std::vector<FileLock>();
@@ -177,12 +185,36 @@ void remove_parent(const DatapathOptions& options) {
 
 Result<std::shared_ptr<Instance>> Instance::open(const DatapathOptions& options) {
   PATU_TRY(validate(options));
-  PATU_TRY_LET(cgroup, open_cgroup(options.cgroup));
+  // To look for the root where it is mounted is for those who attach to it.
+  Cgroup cgroup{UniqueFd(), kRootCgroupId, "the root of the hierarchy"};
+  if (!options.cgroup.empty()) {
+    PATU_TRY_LET(opened, open_cgroup(options.cgroup));
+    cgroup = std::move(opened);
+  }
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     auto instance = open_once(options, cgroup);
     if (!instance || *instance) return instance;
   }
   return fail(Errc::busy, "instance " + options.instance + " is removed as often as it is made");
+}
+
+Result<std::shared_ptr<Instance>> Instance::adopt(const DatapathOptions& options) {
+  const std::string absent = "instance " + options.instance + " is not loaded";
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    auto directories = open_directories(options);
+    if (!directories && directories.error().code() == Errc::not_found)
+      return fail(std::move(directories.error()).context(absent));
+    if (!directories) return fail(std::move(directories.error()));
+    const int instance_fd = directories->instance.get();
+    auto instance = adopt(instance_fd, directories->path);
+    if (instance || instance.error().code() != Errc::not_found) return instance;
+    PATU_TRY_LET(published, exists(instance_fd, kVersionDirectory), directories->path);
+    if (published) continue;  // put there since, or taken away under us and put there again
+    PATU_TRY_LET(names, entries(instance_fd), directories->path);
+    PATU_TRY(refuse_foreign(names), directories->path);
+    return fail(Errc::not_found, absent);
+  }
+  return fail(Errc::not_found, absent + ": it is removed as often as it is made");
 }
 
 Result<std::vector<std::string>> unload_instance(const DatapathOptions& options, UnloadMode mode,

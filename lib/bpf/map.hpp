@@ -2,17 +2,27 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <span>
 #include <string>
 #include <type_traits>
 #include <vector>
 
+#include "base/function_ref.hpp"
 #include "base/try.hpp"
 #include "patu/error.hpp"
 
 namespace patu::bpf {
+
+enum class MapId : std::uint8_t;
+
+// What stands for the descriptor of a map that could not be opened: negative, and every operation on it fails with the
+// reason, an errno or one of those below.
+int no_map(MapId id, int reason) noexcept;
+inline constexpr int kMapUnloaded = 0x10001;  // with its whole instance
+inline constexpr int kMapMissing = 0x10002;
+inline constexpr int kMapForeign = 0x10003;
+Error no_map_error(int map_fd);
 
 // Untyped, so that the templates below stay thin. Keys and values are the map's sizes.
 // A full hash says E2BIG, an array index out of range too; both become exhausted. An allocation that fails: out_of_memory.
@@ -22,7 +32,7 @@ Result<bool> map_erase(int map_fd, const void* key);                            
 // Whole map, in batches. `visit` sees each element at
 // least once if it is there all the time, and may see one twice.
 Result<> map_visit(int map_fd, std::size_t key_size, std::size_t value_size,
-                   const std::function<Result<>(const void* key, const void* value)>& visit);
+                   FunctionRef<Result<>(const void* key, const void* value)> visit);
 
 // Elements side by side; values are not looked at where keys alone matter.
 struct Elements {
@@ -69,7 +79,7 @@ class Map final {
     return map_erase_all(fd_, {keys.data(), sizeof(Key), nullptr, 0, keys.size()});
   }
 
-  Result<> visit(const std::function<Result<>(const Key&, const Value&)>& visit) const {
+  Result<> visit(FunctionRef<Result<>(const Key&, const Value&)> visit) const {
     return map_visit(fd_, sizeof(Key), sizeof(Value), [&](const void* key, const void* value) {
       return visit(*static_cast<const Key*>(key), *static_cast<const Value*>(value));
     });

@@ -1,21 +1,37 @@
-// Skeletons by way of libbpf, kept silent: what it would print becomes part of the error.
+// The embedded objects by way of libbpf, kept silent: what it would print becomes part of the error.
 #include "bpf/object.hpp"
 
 #include <array>
 #include <cstring>
 #include <mutex>
+#include <span>
 
 #include "base/try.hpp"
 
-#include "close.skel.h"
-#include "pod.skel.h"
-#include "redirect.skel.h"
-#include "service.skel.h"
+#include "close.bpf.h"
+#include "pod.bpf.h"
+#include "redirect.bpf.h"
+#include "service.bpf.h"
 
 namespace patu::bpf {
 namespace {
 
-constexpr std::array kComponentNames{"pod", "service", "redirect", "close"};
+struct Embedded {
+  const char* name;
+  std::span<const unsigned char> bytes;
+  std::uint64_t hash;
+};
+
+// In the order of Component.
+constexpr std::array kEmbedded{
+    Embedded{"pod", pod_object, pod_object_hash},
+    Embedded{"service", service_object, service_object_hash},
+    Embedded{"redirect", redirect_object, redirect_object_hash},
+    Embedded{"close", close_object, close_object_hash},
+};
+
+constexpr const Embedded& embedded(Component component) { return kEmbedded[static_cast<std::size_t>(component)]; }
+
 constexpr std::size_t kLogBytes = 64 * 1024;
 constexpr std::size_t kQuotedLogLines = 4;
 
@@ -47,80 +63,51 @@ std::string last_words(const std::vector<char>& log) {
   return at == std::string::npos || at == 0 ? text : text.substr(at + 1);
 }
 
-std::uint64_t hash(const void* bytes, std::size_t size) {
-  std::uint64_t value = 0xcbf29ce484222325ull;
-  const auto* at = static_cast<const unsigned char*>(bytes);
-  for (; size >= sizeof(std::uint64_t); at += sizeof(std::uint64_t), size -= sizeof(std::uint64_t)) {
-    std::uint64_t word;
-    std::memcpy(&word, at, sizeof word);
-    value = (value ^ word) * 0x100000001b3ull;
-    value ^= value >> 32;
-  }
-  for (; size > 0; ++at, --size) value = (value ^ *at) * 0x100000001b3ull;
-  return value == 0 ? 1 : value;  // 0 stands for "not loaded"
+// The service programs' only constant, which has to be there before the verifier looks at them.
+bool set_constants(bpf_object* object, std::uint32_t features) {
+  const std::uint32_t has_set_retval = (features & PATU_FEATURE_SET_RETVAL) != 0 ? 1 : 0;
+  bpf_map* constants = bpf_object__find_map_by_name(object, ".rodata");
+  return bpf_map__set_initial_value(constants, &has_set_retval, sizeof has_set_retval) == 0;
 }
 
 }  // namespace
 
-std::uint64_t build_of(Component component) {
-  std::size_t size = 0;
-  const void* bytes = nullptr;
-  switch (component) {
-    case Component::pod: bytes = pod_bpf__elf_bytes(&size); break;
-    case Component::service: bytes = service_bpf__elf_bytes(&size); break;
-    case Component::redirect: bytes = redirect_bpf__elf_bytes(&size); break;
-    case Component::close: bytes = close_bpf__elf_bytes(&size); break;
-  }
-  return hash(bytes, size);
-}
+std::uint64_t build_of(Component component) { return embedded(component).hash; }
 
 Result<Object> Object::open(Component component, std::uint32_t features) {
   auto log = std::make_unique<std::vector<char>>(kLogBytes);
   bpf_object_open_opts options{};
   options.sz = sizeof options;
+  options.object_name = embedded(component).name;
   options.kernel_log_buf = log->data();
   options.kernel_log_size = log->size();
+  const auto bytes = embedded(component).bytes;
   const Silence silence;
-  const auto finish = [&](auto* skeleton, void (*destroy)(void*)) -> Result<Object> {
-    if (skeleton == nullptr)
-      return PATU_FAIL_ERRNO(std::string("parse BPF object ") + kComponentNames[static_cast<std::size_t>(component)]);
-    return Object(component, Skeleton(skeleton, destroy), skeleton->obj, std::move(log));
-  };
-  switch (component) {
-    case Component::pod:
-      return finish(pod_bpf__open_opts(&options), [](void* s) { pod_bpf__destroy(static_cast<pod_bpf*>(s)); });
-    case Component::service: {
-      service_bpf* skeleton = service_bpf__open_opts(&options);
-      if (skeleton != nullptr) skeleton->rodata->has_set_retval = (features & PATU_FEATURE_SET_RETVAL) != 0 ? 1 : 0;
-      return finish(skeleton, [](void* s) { service_bpf__destroy(static_cast<service_bpf*>(s)); });
-    }
-    case Component::redirect:
-      return finish(redirect_bpf__open_opts(&options),
-                    [](void* s) { redirect_bpf__destroy(static_cast<redirect_bpf*>(s)); });
-    case Component::close:
-      return finish(close_bpf__open_opts(&options), [](void* s) { close_bpf__destroy(static_cast<close_bpf*>(s)); });
-  }
-  return fail(Errc::internal, "no such BPF object");
+  Object out(component, bpf_object__open_mem(bytes.data(), bytes.size(), &options), std::move(log));
+  if (out.object_ == nullptr || (component == Component::service && !set_constants(out.object_.get(), features)))
+    return PATU_FAIL_ERRNO(std::string("parse BPF object ") + embedded(component).name);
+  return out;
 }
 
 Result<> Object::set_max_entries(const char* map, std::uint32_t entries) {
-  if (const int err = bpf_map__set_max_entries(bpf_object__find_map_by_name(object_, map), entries); err != 0)
+  if (const int err = bpf_map__set_max_entries(bpf_object__find_map_by_name(object_.get(), map), entries); err != 0)
     return fail_errno(err, std::string("size map ") + map);
   return {};
 }
 
 Result<> Object::reuse_map(const char* map, int map_fd) {
+  if (map_fd < 0) return fail(no_map_error(map_fd));
   const Silence silence;
-  if (const int err = bpf_map__reuse_fd(bpf_object__find_map_by_name(object_, map), map_fd); err != 0)
+  if (const int err = bpf_map__reuse_fd(bpf_object__find_map_by_name(object_.get(), map), map_fd); err != 0)
     return fail_errno(err, std::string("reuse map ") + map);
   return {};
 }
 
 Result<> Object::load() {
   const Silence silence;
-  const int err = -bpf_object__load(object_);
+  const int err = -bpf_object__load(object_.get());
   if (err == 0) return {};
-  std::string what = std::string("load BPF object ") + kComponentNames[static_cast<std::size_t>(component_)];
+  std::string what = std::string("load BPF object ") + embedded(component_).name;
   if (err == EPERM)
     return fail_errno(err, what +
                                ": CAP_BPF and CAP_NET_ADMIN are needed, for socket redirection CAP_PERFMON, and before "
@@ -134,10 +121,10 @@ Result<> Object::load() {
   return fail_errno(err, what);
 }
 
-int Object::map_fd(const char* map) const noexcept { return bpf_object__find_map_fd_by_name(object_, map); }
+int Object::map_fd(const char* map) const noexcept { return bpf_object__find_map_fd_by_name(object_.get(), map); }
 
 int Object::program_fd(const char* program) const noexcept {
-  return bpf_program__fd(bpf_object__find_program_by_name(object_, program));
+  return bpf_program__fd(bpf_object__find_program_by_name(object_.get(), program));
 }
 
 }  // namespace patu::bpf

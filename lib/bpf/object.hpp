@@ -30,13 +30,14 @@ class [[nodiscard]] Object final {
   int program_fd(const char* program) const noexcept;
 
  private:
-  using Skeleton = std::unique_ptr<void, void (*)(void*)>;
-  Object(Component component, Skeleton skeleton, bpf_object* object, std::unique_ptr<std::vector<char>> log) noexcept
-      : component_(component), skeleton_(std::move(skeleton)), object_(object), log_(std::move(log)) {}
+  struct Close {
+    void operator()(bpf_object* object) const noexcept { bpf_object__close(object); }
+  };
+  Object(Component component, bpf_object* object, std::unique_ptr<std::vector<char>> log) noexcept
+      : component_(component), object_(object), log_(std::move(log)) {}
 
   Component component_;
-  Skeleton skeleton_;
-  bpf_object* object_;
+  std::unique_ptr<bpf_object, Close> object_;
   std::unique_ptr<std::vector<char>> log_;  // the kernel writes to it while it loads
 };
 

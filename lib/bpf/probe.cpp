@@ -21,9 +21,6 @@
 namespace patu::bpf {
 namespace {
 
-// kernel: cgroup_root's own inode number. Every other cgroup has a larger one.
-constexpr std::uint64_t kRootCgroupId = 1;
-
 // mountinfo writes space, tab, newline and backslash as \ooo.
 std::string unescape(std::string_view text) {
   std::string out;

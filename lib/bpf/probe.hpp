@@ -12,6 +12,9 @@ namespace patu::bpf {
 // PATU_FEATURE_SET_RETVAL and _NETNS_COOKIE as far as this kernel has them.
 Result<std::uint32_t> probe_features();
 
+// kernel: cgroup_root's own inode number. Every other cgroup has a larger one.
+inline constexpr std::uint64_t kRootCgroupId = 1;
+
 struct Cgroup {
   UniqueFd fd;
   std::uint64_t id = 0;  // its inode number, as bpf_link_info has it

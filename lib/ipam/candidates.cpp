@@ -5,8 +5,9 @@
 
 namespace patu::ipam {
 
-void Candidates::reset(std::set<IpAddress> leased, std::set<Released> released) {
-  cursor_ = *subnet_.first;
+void Candidates::reset(std::set<IpAddress> leased, std::set<Released> released, const IpAddress& start) {
+  start_ = start;
+  cursor_ = start;
   known_ = std::move(leased);
   released_.clear();
   for (const Released& one : released)
@@ -21,7 +22,10 @@ void Candidates::add_released(const Released& released) {
 
 std::optional<Offer> Candidates::next(BootTime now, bool unrested) {
   if (!released_.empty() && now - released_.begin()->at >= kRest) return pop_released();
-  if (auto unused = next_unused()) return unused;
+  if (const auto unused = next_unused()) {
+    pass(*unused);
+    return Offer{*unused, std::nullopt};
+  }
   return unrested ? pop_released() : std::nullopt;
 }
 
@@ -31,13 +35,14 @@ std::optional<Offer> Candidates::pop_released() {
   return Offer{oldest.address, oldest.at};
 }
 
-std::optional<Offer> Candidates::next_unused() {
-  while (cursor_) {
-    const IpAddress at = *cursor_;
-    cursor_ = at == *subnet_.last ? std::nullopt : std::optional(successor(at));
-    if (is_dynamic(subnet_, at) && !known_.contains(at)) return Offer{at, std::nullopt};
-  }
-  return std::nullopt;
+std::optional<IpAddress> Candidates::next_unused() {
+  while (cursor_ && (!is_dynamic(subnet_, *cursor_) || known_.contains(*cursor_))) pass(*cursor_);
+  return cursor_;
+}
+
+void Candidates::pass(const IpAddress& address) {
+  cursor_ = next_in(subnet_, address);
+  if (*cursor_ == start_) cursor_.reset();
 }
 
 }  // namespace patu::ipam

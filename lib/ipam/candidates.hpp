@@ -32,22 +32,25 @@ struct Offer {
 class Candidates final {
  public:
   // A subnet that complete() has made.
-  explicit Candidates(const Subnet& subnet) : subnet_(subnet), cursor_(*subnet.first) {}
+  explicit Candidates(const Subnet& subnet) : subnet_(subnet), start_(*subnet.first), cursor_(start_) {}
 
-  // Starts again with what the maps say now.
-  void reset(std::set<IpAddress> leased, std::set<Released> released);
+  // Starts again with what the maps say now; those that were never used are offered from `start` on, once around.
+  void reset(std::set<IpAddress> leased, std::set<Released> released, const IpAddress& start);
   void add_released(const Released& released);
 
   // The next address to try: the one released longest ago if it has rested; else one that was never used; else, if the
   // caller wants that too, the one released longest ago. Each is offered once.
   std::optional<Offer> next(BootTime now, bool unrested);
+  // The next one that was never used.
+  std::optional<IpAddress> next_unused();
 
  private:
   std::optional<Offer> pop_released();
-  std::optional<Offer> next_unused();
+  void pass(const IpAddress& address);
 
   Subnet subnet_;
-  std::optional<IpAddress> cursor_;  // empty: at the end
+  IpAddress start_;
+  std::optional<IpAddress> cursor_;  // empty: at `start_` again
   std::set<IpAddress> known_;        // leased or released: not for the cursor
   std::set<Released> released_;      // in the order of their times
 };

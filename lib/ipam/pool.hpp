@@ -5,6 +5,7 @@
 
 #include "bpf/instance.hpp"
 #include "ipam/candidates.hpp"
+#include "ipam/lease.hpp"
 #include "patu/ipam.hpp"
 
 namespace patu::ipam {
@@ -23,6 +24,7 @@ class Pool final {
   Result<> release(const AttachmentId& owner);
   Result<std::optional<IpAddress>> find(const AttachmentId& owner) const;
   Result<std::vector<Lease>> list() const;
+  Result<PoolUsage> usage() const;
   // Gives back an address whatever the owner's record says; for leases that belong to nothing.
   Result<> release_address(const IpAddress& address);
 
@@ -37,8 +39,12 @@ class Pool final {
   Result<std::optional<IpAddress>> leased(const AttachmentId& owner) const;
   Result<std::optional<IpAddress>> held_here(const AttachmentId& owner) const;
   Result<> record(const AttachmentId& owner, const std::optional<IpAddress>& address) const;
+  Result<std::optional<IpAddress>> take_turn(const AttachmentId& owner) const;
+  Result<bool> try_turn(const AttachmentId& owner, const IpAddress& address) const;
   Result<std::optional<IpAddress>> try_offers(const AttachmentId& owner, bool unrested);
   Result<bool> try_offer(const AttachmentId& owner, const Offer& offer);
+  Result<bool> claim(const AttachmentId& owner, const IpAddress& address, bool was_released) const;
+  void keep_turn();
   Result<bool> insert(const AttachmentId& owner, const IpAddress& address) const;
   Result<> refresh();
   Result<> put_released(const IpAddress& address, BootTime now);
@@ -48,17 +54,8 @@ class Pool final {
   std::shared_ptr<bpf::Instance> instance_;
   Subnet subnet_;
   Candidates candidates_;
+  bool has_taken_turn_ = false;
   bool fresh_ = false;  // candidates_ has been told what the maps say
 };
-
-// Puts back an attachment's record and leases, whatever pool they are of, as its interface says they were.
-// Errors: already_exists (one is leased to somebody else), exhausted, io.
-Result<> restore(const bpf::Instance& instance, const AttachmentId& owner, const std::optional<IpAddress>& v4,
-                 const std::optional<IpAddress>& v6);
-
-// Whose a lease is. Errors: protocol (bytes that are no id).
-Result<AttachmentId> lease_owner(const patu_lease& lease);
-patu_lease make_lease(const AttachmentId& owner) noexcept;
-bool owns(const AttachmentId& owner, const patu_lease& lease) noexcept;
 
 }  // namespace patu::ipam

@@ -2,7 +2,10 @@
 #include "ipam/subnet.hpp"
 
 #include <algorithm>
+#include <limits>
+#include <vector>
 
+#include "base/sort.hpp"
 #include "base/try.hpp"
 
 namespace patu::ipam {
@@ -37,6 +40,20 @@ Result<> check_network(const Prefix& prefix) {
   return {};
 }
 
+// Bytes 0 to 7, or 8 to 15.
+std::uint64_t half_of(const IpAddress& address, std::size_t from) noexcept {
+  std::uint64_t half = 0;
+  for (std::size_t i = from; i < from + 8; ++i) half = half << 8 | address.bytes()[i];
+  return half;
+}
+
+// last - first, or 2^64 - 1 if that is less.
+std::uint64_t distance(const IpAddress& first, const IpAddress& last) noexcept {
+  const std::uint64_t low = half_of(last, 8) - half_of(first, 8);
+  const std::uint64_t borrow = half_of(last, 8) < half_of(first, 8) ? 1 : 0;
+  return half_of(last, 0) - half_of(first, 0) - borrow == 0 ? low : std::numeric_limits<std::uint64_t>::max();
+}
+
 // Steps over the exceptions, of which there are few: so this ends soon whatever the size of the range.
 bool has_dynamic(const Subnet& subnet) {
   for (IpAddress at = *subnet.first; at <= *subnet.last; at = successor(at)) {
@@ -68,7 +85,7 @@ Result<Subnet> complete(const Subnet& subnet) {
   PATU_TRY(check_inside(prefix, *out.first, "first address"));
   PATU_TRY(check_inside(prefix, *out.last, "last address"));
   for (const IpAddress& address : out.reserved) PATU_TRY(check_inside(prefix, address, "reserved address"));
-  std::sort(out.reserved.begin(), out.reserved.end());
+  heap_sort(out.reserved.begin(), out.reserved.end());
   if (*out.first > *out.last || !has_dynamic(out))
     return fail(Errc::invalid_argument, "subnet " + prefix.to_string() + " has no usable address from " +
                                             out.first->to_string() + " to " + out.last->to_string());
@@ -77,8 +94,29 @@ Result<Subnet> complete(const Subnet& subnet) {
 
 bool is_dynamic(const Subnet& subnet, const IpAddress& address) noexcept {
   return address >= *subnet.first && address <= *subnet.last && address != *subnet.gateway &&
-         !is_prefix_own(subnet.prefix, address) &&
-         !std::binary_search(subnet.reserved.begin(), subnet.reserved.end(), address);
+         !is_prefix_own(subnet.prefix, address) && !is_reserved(subnet, address);
+}
+
+IpAddress next_in(const Subnet& subnet, const IpAddress& address) noexcept {
+  return address == *subnet.last ? *subnet.first : successor(address);
+}
+
+bool is_reserved(const Subnet& subnet, const IpAddress& address) noexcept {
+  return std::binary_search(subnet.reserved.begin(), subnet.reserved.end(), address);
+}
+
+std::uint64_t capacity(const Subnet& subnet) {
+  std::vector<IpAddress> exceptions = subnet.reserved;
+  for (const IpAddress& address : {*subnet.gateway, subnet.prefix.network(), subnet.prefix.last()})
+    if (address == *subnet.gateway || is_prefix_own(subnet.prefix, address)) exceptions.push_back(address);
+  std::sort(exceptions.begin(), exceptions.end());
+  exceptions.erase(std::unique(exceptions.begin(), exceptions.end()), exceptions.end());
+  const auto excluded = std::count_if(exceptions.begin(), exceptions.end(), [&](const IpAddress& address) {
+    return address >= *subnet.first && address <= *subnet.last;
+  });
+  const std::uint64_t beyond_first = distance(*subnet.first, *subnet.last);
+  if (beyond_first == std::numeric_limits<std::uint64_t>::max()) return beyond_first;
+  return beyond_first + 1 - static_cast<std::uint64_t>(excluded);
 }
 
 Result<> check_requested(const Subnet& subnet, const IpAddress& address) {

@@ -15,6 +15,12 @@ Result<Subnet> complete(const Subnet& subnet);
 
 // Whether the pool itself hands the address out: within first and last, and none of the exceptions.
 bool is_dynamic(const Subnet& subnet, const IpAddress& address) noexcept;
+// The address of the range behind this one; from the last to the first.
+IpAddress next_in(const Subnet& subnet, const IpAddress& address) noexcept;
+// Whether it was named in Subnet::reserved.
+bool is_reserved(const Subnet& subnet, const IpAddress& address) noexcept;
+// How many addresses the pool itself hands out; 2^64 - 1 also for more.
+std::uint64_t capacity(const Subnet& subnet);
 // Whether it can be asked for by name. Errors: invalid_argument.
 Result<> check_requested(const Subnet& subnet, const IpAddress& address);
 

@@ -8,19 +8,12 @@
 namespace patu::network {
 namespace {
 
-Result<bool> has_lease(Node& node, const AttachmentId& id) {
-  for (const ipam::Pool& pool : node.pools) {
-    PATU_TRY_LET(address, pool.find(id));
-    if (address) return true;
-  }
-  return false;
-}
-
 Result<std::vector<std::string>> inspect(Node& node, const AttachmentId& id, const Netns* netns) {
-  PATU_TRY_LET(port, find_port(node, id));
+  PATU_TRY_LET(port, find_port_anywhere(node, id));
+  if (port && !is_own(node, *port)) return fail(Errc::not_found, "there is no such attachment");
   if (!port) {
-    PATU_TRY_LET(leased, has_lease(node, id));
-    if (!leased) return fail(Errc::not_found, "there is no such attachment");
+    PATU_TRY_LET(held, held_addresses(node, id));
+    if (held.empty()) return fail(Errc::not_found, "there is no such attachment");
     return std::vector<std::string>{"its interface " + host_ifname(id).to_string() + " is gone"};
   }
   PATU_TRY_LET(findings, inspect_port(node, *port));

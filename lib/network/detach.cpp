@@ -41,15 +41,22 @@ Result<> remove_some(Node& node, std::span<const Port> ports) {
 
 Result<> detach_some(Node& node, std::span<const AttachmentId> ids) {
   std::vector<Port> ports;
-  std::vector<AttachmentId> here;
+  std::vector<const AttachmentId*> bare;
   for (const AttachmentId& id : ids) {
     PATU_TRY_LET(port, find_port_anywhere(node, id), "detach " + id.to_string());
     if (port && !is_own(node, *port)) continue;
-    if (port) ports.push_back(std::move(*port));
-    here.push_back(id);
+    if (port)
+      ports.push_back(std::move(*port));
+    else
+      bare.push_back(&id);
   }
   PATU_TRY(remove_ports(node, ports), ids.size() == 1 ? "detach " + ids.front().to_string() : std::string("detach"));
-  for (const AttachmentId& id : here) PATU_TRY(release_addresses(node, id), "detach " + id.to_string());
+  for (const Port& port : ports)
+    PATU_TRY(release_addresses(node, port.record.id, &port.record), "detach " + port.record.id.to_string());
+  for (const AttachmentId* id : bare) {
+    PATU_TRY(erase_entries_of(node, *id), "detach " + id->to_string());
+    PATU_TRY(release_addresses(node, *id), "detach " + id->to_string());
+  }
   return {};
 }
 
@@ -61,11 +68,6 @@ Result<> remove_ports(Node& node, std::span<const Port> ports) {
     PATU_TRY(remove_some(node, ports.first(count)));
     ports = ports.subspan(count);
   }
-  return {};
-}
-
-Result<> release_addresses(Node& node, const AttachmentId& id) {
-  for (ipam::Pool& pool : node.pools) PATU_TRY(pool.release(id));
   return {};
 }
 
@@ -88,8 +90,10 @@ Result<> abandon(Node& node, const AttachmentId& id) {
                         nl::set_link_master(ifindex, 0)};
     PATU_TRY(batch_unless_gone(node.socket, requests), what);
     PATU_TRY(erase_entries(node, port->record, ifindex), what);
+  } else {
+    PATU_TRY(erase_entries_of(node, id), what);
   }
-  PATU_TRY(release_addresses(node, id), what);
+  PATU_TRY(release_addresses(node, id, port ? &port->record : nullptr), what);
   return {};
 }
 

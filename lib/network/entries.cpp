@@ -1,4 +1,5 @@
 // A pod's entries in the maps that the programs read.
+#include <array>
 #include <cstring>
 
 #include "names.hpp"
@@ -8,7 +9,7 @@ namespace patu::network {
 namespace {
 
 // Another interface of the same namespace that is to be without services too.
-Result<std::optional<std::uint32_t>> find_heir(const Node& node, const Record& record, std::uint32_t ifindex) {
+Result<std::optional<std::uint32_t>> find_heir(Node& node, const Record& record, std::uint32_t ifindex) {
   std::optional<std::uint32_t> heir;
   PATU_TRY(node.instance->pods().visit([&](const patu_addr&, const patu_pod& pod) -> Result<> {
     const bool exempt = (pod.flags & PATU_POD_NO_SERVICES) != 0;
@@ -16,10 +17,17 @@ Result<std::optional<std::uint32_t>> find_heir(const Node& node, const Record& r
     return {};
   }),
            "read the map 'pods'");
+  if (heir) return heir;
+  // One without an address is not in there.
+  PATU_TRY_LET(ports, all_ports(node));
+  for (const Port& port : ports)
+    if (is_exempt(port.record) && port.record.netns_cookie == record.netns_cookie && port.link.ifindex != ifindex &&
+        stage_of(port.link) == Stage::attached)
+      heir = port.link.ifindex;
   return heir;
 }
 
-Result<> erase_exemption(const Node& node, const Record& record, std::uint32_t ifindex) {
+Result<> erase_exemption(Node& node, const Record& record, std::uint32_t ifindex) {
   const auto exempt = node.instance->exempt();
   PATU_TRY_LET(holder, exempt.lookup(record.netns_cookie), "look the pod up in the map 'exempt'");
   if (!holder || *holder != ifindex) return {};
@@ -60,7 +68,22 @@ Result<> put_entries(const Node& node, const Record& record, std::uint32_t ifind
   return {};
 }
 
-Result<> erase_entries(const Node& node, const Record& record, std::uint32_t ifindex) {
+Result<> erase_entries_of(Node& node, const AttachmentId& id) {
+  PATU_TRY_LET(addresses, held_addresses(node, id));
+  for (const IpAddress& address : addresses) {
+    PATU_TRY_LET(pod, node.instance->pods().lookup(address_key(address)), "look the pod up in the map 'pods'");
+    if (!pod) continue;
+    Record record{id};
+    (address.is_v4() ? record.v4 : record.v6) = address;
+    record.mac = MacAddress::from_bytes(std::to_array(pod->mac));
+    record.flags = pod->flags;
+    record.netns_cookie = pod->netns_cookie;
+    PATU_TRY(erase_entries(node, record, pod->ifindex));
+  }
+  return {};
+}
+
+Result<> erase_entries(Node& node, const Record& record, std::uint32_t ifindex) {
   const auto pods = node.instance->pods();
   for (const auto& [key, unused] : pod_entries(record, ifindex, 0)) {
     PATU_TRY_LET(pod, pods.lookup(key), "look the pod up in the map 'pods'");

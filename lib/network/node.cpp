@@ -112,21 +112,34 @@ Result<std::vector<Port>> all_ports_in_peace(Node& node) {
   return all_ports(node);
 }
 
-bool is_own(const Node& node, const Port& port) noexcept {
-  const auto served = [&](const std::optional<IpAddress>& address) {
-    return !address || node.pool_of(*address) != nullptr;
-  };
-  if (port.link.master != 0) return port.link.master == node.bridge_ifindex;
-  return served(port.record.v4) && served(port.record.v6);
+bool is_own(const Node& node, const Port& port) noexcept { return port.record.network == node.network; }
+
+Result<> claim_instance(const Node& node) {
+  PATU_TRY_LET(meta, node.instance->meta());
+  const std::uint64_t cookie = node.socket.netns_cookie();
+  if (cookie == 0 || meta.netns_cookie == cookie) return {};
+  if (node.adopted && meta.netns_cookie != 0) return check_claim(node);
+  // Who attaches a pod now has either written its entries or will see the new claim.
+  PATU_TRY_LET(shards, node.instance->lock_shards());
+  bool used = false;
+  PATU_TRY(node.instance->pods().visit([&](const patu_addr&, const patu_pod&) -> Result<> {
+    used = true;
+    return {};
+  }));
+  if (used && meta.netns_cookie != 0)
+    return fail(Errc::busy, node.instance->directory() + " has pods whose bridge is in another network namespace");
+  meta.netns_cookie = cookie;
+  return node.instance->put_meta(meta);
 }
 
 Result<> check_claim(const Node& node) {
   const std::uint64_t cookie = node.socket.netns_cookie();
   if (cookie == 0) return {};
   PATU_TRY_LET(meta, node.instance->meta());
-  if (meta.netns_cookie == cookie) return {};
-  return fail(Errc::busy,
-              node.instance->directory() + " serves another network namespace by now; open the network again");
+  const bool is_nobodys = node.adopted && meta.netns_cookie == 0;
+  if (meta.netns_cookie == cookie || is_nobodys) return {};
+  return fail(Errc::busy, node.instance->directory() + " serves another network namespace" +
+                              (node.adopted ? "" : " by now; open the network again"));
 }
 
 Result<bool> has_peer(Node& node, const Port& port) {
@@ -138,6 +151,7 @@ Attachment to_attachment(const Node& node, const Port& port) {
   Attachment out{port.record.id,
                  host_ifname(port.record.id),
                  port.link.ifindex,
+                 port.link.mac,
                  port.record.mac,
                  {},
                  {},

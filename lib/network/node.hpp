@@ -18,16 +18,15 @@ namespace patu::network {
 
 struct Node {
   std::shared_ptr<bpf::Instance> instance;
-  IfName bridge;
-  std::uint32_t bridge_ifindex = 0;
-  std::uint32_t mtu = 0;
-  bool gateway = false;
-  bool default_route = false;
-  bool socket_redirect = false;
-  std::vector<ipam::Pool> pools;  // IPv4 first; at most one of each family
-  Netns netns;                    // where the bridge lives
-  nl::Socket socket;              // of that namespace
-  std::uint32_t tag = 0;          // of the instance, in aliases
+  NetworkOptions options;            // without `netns`, which was borrowed
+  std::vector<ipam::Pool> pools;     // IPv4 first
+  Netns netns;                       // where the bridge lives
+  nl::Socket socket;                 // of that namespace
+  std::uint32_t tag = 0;             // of the instance, in aliases
+  std::uint32_t network = 0;         // of the network, in aliases
+  bool adopted = false;              // the options are not checked, the instance may be nobody's yet
+  std::uint32_t bridge_ifindex = 0;  // 0: there is none
+  MacAddress bridge_mac = {};
 
   const ipam::Pool* pool_of(const IpAddress& address) const noexcept;
 };
@@ -69,8 +68,11 @@ Result<std::optional<Port>> find_port_anywhere(Node& node, const AttachmentId& i
 Result<std::vector<Port>> all_ports(Node& node);
 // The same without a lock held; takes them all where others change interfaces faster than they can be read.
 Result<std::vector<Port>> all_ports_in_peace(Node& node);
-// Whether this network has to answer for it: it is on its bridge, or on none and has addresses of its subnets.
+// Whether this network has to answer for it: it was made with this name.
 bool is_own(const Node& node, const Port& port) noexcept;
+// An instance's maps know interfaces by their index, which means something in one namespace only. Under lock_ports; takes the
+// shards' locks. An adopted network takes the instance from nobody. Errors: busy, timed_out, io.
+Result<> claim_instance(const Node& node);
 // Refuses to write for a namespace that has lost the instance to another one. Under a lock. Errors: busy, io.
 Result<> check_claim(const Node& node);
 // Whether the pod's namespace is still there. The interface outlives it by some time. Errors: io.
@@ -83,15 +85,22 @@ std::vector<std::pair<patu_addr, patu_pod>> pod_entries(const Record& record, st
 // Enters it there, and its namespace in `exempt` if it is to be without services. Errors: exhausted, io.
 Result<> put_entries(const Node& node, const Record& record, std::uint32_t ifindex, std::uint32_t bridge_ifindex);
 // Leaves alone what is another interface's by now. Errors: io.
-Result<> erase_entries(const Node& node, const Record& record, std::uint32_t ifindex);
+Result<> erase_entries(Node& node, const Record& record, std::uint32_t ifindex);
+// The same for an attachment whose interface went without us, by its leases. Errors: io.
+Result<> erase_entries_of(Node& node, const AttachmentId& id);
 inline bool is_exempt(const Record& record) noexcept {
   return (record.flags & PATU_POD_NO_SERVICES) != 0 && record.netns_cookie != 0;
 }
 
+inline bool is_isolated(const Record& record) noexcept { return (record.flags & PATU_POD_ISOLATED) != 0; }
+inline bool is_hairpin(const Record& record) noexcept { return (record.flags & PATU_POD_HAIRPIN) != 0; }
+
 // Takes interfaces of attachments away, with their entries, and waits until they are gone; leases stay. Errors: io, timed_out.
 Result<> remove_ports(Node& node, std::span<const Port> ports);
-// Gives back the addresses that the attachment has in the node's pools. Errors: io.
-Result<> release_addresses(Node& node, const AttachmentId& id);
+// What is leased to the attachment according to the maps, of whatever subnet. Errors: io.
+Result<std::vector<IpAddress>> held_addresses(const Node& node, const AttachmentId& id);
+// Gives that back, and what the interface's record names; what is somebody else's by now stays. Errors: io.
+Result<> release_addresses(Node& node, const AttachmentId& id, const Record* record = nullptr);
 
 // What is not as attach() left it, seen from the node; and from inside of the pod. Errors: io.
 Result<std::vector<std::string>> inspect_port(Node& node, const Port& port);
@@ -105,6 +114,7 @@ Result<bool> repair(Node& node, const Port& port);
 
 // The verbs. See Network.
 Result<Node> open_node(const Datapath& datapath, const NetworkOptions& options);
+Result<Node> adopt_node(const Datapath& datapath, const NetworkOptions& options);
 Result<std::vector<Attachment>> attach(Node& node, std::span<const PodSpec> specs);
 Result<> detach(Node& node, std::span<const AttachmentId> ids);
 Result<> abandon(Node& node, const AttachmentId& id);
@@ -112,5 +122,11 @@ Result<std::vector<Deviation>> check(Node& node, const AttachmentId& id, const N
 Result<std::vector<Deviation>> check_all(Node& node);
 Result<ReconcileReport> reconcile(Node& node, const std::optional<std::span<const AttachmentId>>& keep);
 Result<> remove_bridge(Node& node);
+
+// Makes the bridge or finds it, puts it as the options want it, and fills in what the node says of it. What undoes this, from the
+// last request to the first, is added to `undo` on the way. True: the bridge is new. Errors: as Network::open.
+Result<bool> open_bridge(Node& node, std::vector<nl::Request>& undo);
+// The ports that may not be connected through a redirected socket.
+Result<> put_excluded_ports(const Node& node, const std::vector<std::uint16_t>& ports);
 
 }  // namespace patu::network

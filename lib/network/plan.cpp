@@ -38,14 +38,11 @@ Result<> check_spec(const Node& node, const PodSpec& spec) {
   if (spec.mac && (spec.mac->is_zero() || spec.mac->is_multicast()))
     return fail(Errc::invalid_argument, "MAC " + spec.mac->to_string() + " is not an interface's");
   if (spec.id.ifname().view() == "lo") return fail(Errc::invalid_argument, "lo is there in every network namespace");
+  if (spec.socket_redirect.value_or(false) && node.pools.empty())
+    return fail(Errc::invalid_argument, "socket redirection needs an address, and the network has no subnet");
   if (spec.socket_redirect.value_or(false) && !node.instance->redirect_loaded())
     return fail(Errc::unsupported, "socket redirection is not loaded (DatapathOptions::socket_redirect)");
   return {};
-}
-
-bool is_requested(const PodSpec& spec, const IpAddress& address) noexcept {
-  return std::all_of(spec.addresses.begin(), spec.addresses.end(),
-                     [&](const IpAddress& one) { return one.is_v4() != address.is_v4() || one == address; });
 }
 
 // What the spec asks for and the attachment has not; empty if they agree.
@@ -86,12 +83,17 @@ Result<bool> adopt(Node& node, Plan& plan, const Port& port) {
   if (stage_of(port.link) != Stage::attached) return false;
   PATU_TRY_LET(alive, has_peer(node, port));
   if (!alive) return false;
-  if (!is_own(node, port)) return fail(Errc::already_exists, "it is attached to another bridge");
-  PATU_TRY_LET(elsewhere, is_elsewhere(plan, port));
+  std::string reason = "it is attached to another network";
+  bool elsewhere = !is_own(node, port);
+  if (!elsewhere) {
+    PATU_TRY_LET(other, is_elsewhere(plan, port));
+    elsewhere = other;
+    reason = "it is attached in another network namespace";
+  }
   if (elsewhere) {
     PATU_TRY_LET(stays, keeps_peer(node, port));
     if (!stays) return false;
-    return fail(Errc::already_exists, "it is attached in another network namespace");
+    return fail(Errc::already_exists, reason);
   }
   if (const std::string text = difference(*plan.spec, port.record); !text.empty())
     return fail(Errc::already_exists, "it " + text);
@@ -99,6 +101,8 @@ Result<bool> adopt(Node& node, Plan& plan, const Port& port) {
   if (!inside.empty()) return false;
   PATU_TRY(repair(node, port));
   plan.same = to_attachment(node, port);
+  plan.record = port.record;
+  plan.peer_ifindex = port.link.peer_ifindex;
   return true;
 }
 
@@ -111,8 +115,10 @@ Result<std::vector<Plan>> make_plans(const Node& node, std::span<const PodSpec> 
     PATU_TRY(check_spec(node, spec), "attach " + spec.id.to_string());
     if (!ids.insert(spec.id).second)
       return fail(Errc::invalid_argument, "attach " + spec.id.to_string() + ": the batch has it twice");
-    Plan plan{&spec, host_ifname(spec.id), Record{spec.id}};
-    if (spec.socket_redirect.value_or(node.socket_redirect)) plan.record.flags |= PATU_POD_REDIRECT;
+    Plan plan{&spec, host_ifname(spec.id), Record{spec.id, node.network}};
+    if (spec.socket_redirect.value_or(node.options.socket_redirect)) plan.record.flags |= PATU_POD_REDIRECT;
+    if (node.options.isolated) plan.record.flags |= PATU_POD_ISOLATED;
+    if (node.options.hairpin) plan.record.flags |= PATU_POD_HAIRPIN;
     if (!spec.services) plan.record.flags |= PATU_POD_NO_SERVICES;
     plans.push_back(std::move(plan));
   }
@@ -148,22 +154,8 @@ Result<> find_existing(Node& node, Plan& plan) {
   if (adopted) return {};
   plan.begun = true;
   PATU_TRY(remove_ports(node, {&port, 1}), "take away what is left of an earlier attachment");
-  return {};
-}
-
-Result<> lease_addresses(Node& node, Plan& plan) {
-  const PodSpec& spec = *plan.spec;
-  for (ipam::Pool& pool : node.pools) {
-    PATU_TRY_LET(held, pool.find(spec.id));
-    // Of an attachment that was never completed, or is gone with its pod.
-    if (held && !is_requested(spec, *held)) PATU_TRY(pool.release(spec.id));
-    const auto requested = std::find_if(spec.addresses.begin(), spec.addresses.end(),
-                                        [&](const IpAddress& address) { return pool.serves(address); });
-    PATU_TRY_LET(address,
-                 requested == spec.addresses.end() ? pool.acquire(spec.id) : pool.acquire(spec.id, *requested));
-    (address.is_v4() ? plan.record.v4 : plan.record.v6) = address;
-  }
-  plan.record.mac = spec.mac.value_or(derived_mac(plan.record.v4, plan.record.v6));
+  // Its own addresses may serve again; another network's are of no use here.
+  if (!is_own(node, port)) PATU_TRY(release_addresses(node, plan.spec->id, &port.record));
   return {};
 }
 

@@ -30,7 +30,15 @@ Result<> open_pods(std::span<Plan> plans);
 // was half made or half removed, or whose pod is gone. Errors: already_exists, io, timed_out.
 Result<> find_existing(Node& node, Plan& plan);
 
-// Leases the addresses and derives the MAC from them. Errors: already_exists, exhausted, io.
+// Leases the addresses, one of each family of which there is a subnet, and derives the MAC from them, or else from the id.
+// Errors: already_exists, exhausted, io.
 Result<> lease_addresses(Node& node, Plan& plan);
+
+// Sets loopback and the pod's interface up, with addresses and routes, in one batch. Errors: already_exists, io.
+Result<> configure_pod(const Node& node, Plan& plan);
+// Waits until the addresses can be used, and leaves the pod's namespace. Errors: timed_out, io.
+Result<> await_addresses(Plan& plan);
+// The same where they are probed for duplicates first. Errors: already_exists (there is one), timed_out, io.
+Result<> await_probes(Plan& plan);
 
 }  // namespace patu::network

@@ -43,7 +43,7 @@ Result<> remove_unclaimed(Node& node, std::vector<Port>& ports, const Keep& keep
   PATU_TRY_LET(gone, take_unclaimed(node, ports, keep));
   PATU_TRY(remove_ports(node, gone), "remove interfaces that nobody claims");
   for (const Port& port : gone) {
-    PATU_TRY(release_addresses(node, port.record.id), port.record.id.to_string());
+    PATU_TRY(release_addresses(node, port.record.id, &port.record), port.record.id.to_string());
     // What abandon() cut off had been given up before.
     if (port.link.master != 0) report.detached.push_back(port.record.id);
   }
@@ -154,9 +154,10 @@ Result<> sweep(Node& node, const std::vector<Port>& ports, ReconcileReport& repo
 Result<ReconcileReport> reconcile(Node& node, const std::optional<std::span<const AttachmentId>>& keep) {
   Keep kept;
   if (keep) kept.emplace(keep->begin(), keep->end());
-  const std::string what = "reconcile " + node.bridge.to_string();
+  const std::string what = "reconcile " + node.options.bridge.to_string();
   ReconcileReport report;
   PATU_TRY_LET(lock, node.instance->lock_ports(), what);
+  if (node.adopted) PATU_TRY(claim_instance(node), what);
   PATU_TRY_LET(shards, node.instance->lock_shards(), what);
   PATU_TRY(check_claim(node), what);
   PATU_TRY_LET(ports, all_ports(node), what);

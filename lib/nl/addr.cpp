@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "base/sort.hpp"
 #include "base/try.hpp"
 
 namespace patu::nl {
@@ -48,10 +49,10 @@ bool is_reachable(const ifaddrmsg& header, const IpAddress& address) noexcept {
 
 }  // namespace
 
-Request add_address(std::uint32_t ifindex, const InterfaceAddress& address) {
+Request add_address(std::uint32_t ifindex, const InterfaceAddress& address, bool probed) {
   ifaddrmsg header = header_for(ifindex, address);
   const bool v4 = address.address.is_v4();
-  if (!v4) header.ifa_flags = IFA_F_NODAD;
+  if (!v4 && !probed) header.ifa_flags = IFA_F_NODAD;
   Request request(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, header);
   request.put_address(IFA_LOCAL, address.address).put_address(IFA_ADDRESS, address.address);
   if (v4 && address.prefix_length < 31) request.put_address(IFA_BROADCAST, broadcast_of(address));
@@ -65,13 +66,21 @@ Request delete_address(std::uint32_t ifindex, const InterfaceAddress& address) {
 }
 
 Result<std::vector<InterfaceAddress>> list_addresses(Socket& socket, std::uint32_t ifindex) {
+  PATU_TRY_LET(states, list_addresses_with_state(socket, ifindex));
+  std::vector<InterfaceAddress> out;
+  for (const AddressState& one : states) out.push_back(one.address);
+  return out;
+}
+
+Result<std::vector<AddressState>> list_addresses_with_state(Socket& socket, std::uint32_t ifindex) {
   ifaddrmsg header{};
   header.ifa_index = ifindex;
   Request request(RTM_GETADDR, NLM_F_DUMP, header);
-  std::vector<InterfaceAddress> out;
+  std::vector<AddressState> out;
   const auto on_message = [&](const Message& message) -> Result<> {
     PATU_TRY_LET(address, parse_address(message));
-    out.push_back(address);
+    PATU_TRY_LET(told, message.body<ifaddrmsg>());
+    out.push_back({address, (told.ifa_flags & IFA_F_TENTATIVE) != 0, (told.ifa_flags & IFA_F_DADFAILED) != 0});
     return {};
   };
   PATU_TRY(socket.dump(request, on_message, [&] { out.clear(); }));
@@ -88,7 +97,7 @@ Result<std::vector<IpAddress>> list_reachable_addresses(Socket& socket) {
     return {};
   };
   PATU_TRY(socket.dump(request, on_message, [&] { out.clear(); }));
-  std::sort(out.begin(), out.end());
+  heap_sort(out.begin(), out.end());
   out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;
 }

@@ -1,7 +1,9 @@
 // RTM_NEWLINK and its siblings.
 #include "nl/link.hpp"
 
+#include <linux/if_bridge.h>
 #include <linux/if_link.h>
+#include <linux/ip.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <net/if.h>
@@ -20,10 +22,10 @@ ifinfomsg header_for(std::uint32_t ifindex) noexcept {
   return header;
 }
 
-Request set_flags(std::uint32_t ifindex, std::uint32_t flags) noexcept {
+Request set_flags(std::uint32_t ifindex, std::uint32_t flags, std::uint32_t which = IFF_UP) noexcept {
   ifinfomsg header = header_for(ifindex);
   header.ifi_flags = flags;
-  header.ifi_change = IFF_UP;
+  header.ifi_change = which;
   return Request(RTM_SETLINK, 0, header);
 }
 
@@ -51,6 +53,24 @@ Result<> read(const AttrRange& attributes, std::uint16_t type, std::string& out)
     PATU_TRY_LET(text, attr->string());
     out = text;
   }
+  return {};
+}
+
+Result<> read(const AttrRange& attributes, std::uint16_t type, bool& out) {
+  std::uint8_t value = 0;
+  PATU_TRY(read(attributes, type, value));
+  out = value != 0;
+  return {};
+}
+
+Result<> read_kind(const AttrRange& linkinfo, Link& link) {
+  PATU_TRY(read(linkinfo, IFLA_INFO_KIND, link.kind), "IFLA_INFO_KIND");
+  std::string master;
+  PATU_TRY(read(linkinfo, IFLA_INFO_SLAVE_KIND, master), "IFLA_INFO_SLAVE_KIND");
+  const auto port = linkinfo.find(IFLA_INFO_SLAVE_DATA);
+  if (master != "bridge" || !port) return {};
+  PATU_TRY(read(AttrRange(*port), IFLA_BRPORT_MODE, link.hairpin), "IFLA_BRPORT_MODE");
+  PATU_TRY(read(AttrRange(*port), IFLA_BRPORT_ISOLATED, link.isolated), "IFLA_BRPORT_ISOLATED");
   return {};
 }
 
@@ -89,7 +109,7 @@ Request create_veth(const VethSpec& spec) {
 
 Request create_bridge(const BridgeSpec& spec) {
   ifinfomsg header{};
-  header.ifi_flags = IFF_UP;
+  header.ifi_flags = spec.up ? IFF_UP : 0;
   header.ifi_change = IFF_UP;
   Request request(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, header);
   request.put_string(IFLA_IFNAME, spec.name.view()).put_mac(IFLA_ADDRESS, spec.mac).put(IFLA_MTU, spec.mtu);
@@ -108,6 +128,12 @@ Request set_link_up(std::uint32_t ifindex) { return set_flags(ifindex, IFF_UP); 
 
 Request set_link_up(const IfName& name) { return set_flags(0, IFF_UP).put_string(IFLA_IFNAME, name.view()); }
 
+Request set_announcing_link_up(std::uint32_t ifindex) {
+  Request request = set_flags(ifindex, IFF_UP);
+  const auto settings = [&] { request.put<std::uint32_t>(IPV4_DEVCONF_ARP_NOTIFY, 1); };
+  return request.nest(IFLA_AF_SPEC, [&] { request.nest(AF_INET, [&] { request.nest(IFLA_INET_CONF, settings); }); });
+}
+
 Request set_link_down(std::uint32_t ifindex) { return set_flags(ifindex, 0); }
 
 Request set_link_alias(const IfName& name, std::string_view alias) {
@@ -123,6 +149,19 @@ Request set_link_group(std::uint32_t ifindex, std::uint32_t group) {
 
 Request set_link_master(std::uint32_t ifindex, std::uint32_t master) {
   return Request(RTM_SETLINK, 0, header_for(ifindex)).put(IFLA_MASTER, master);
+}
+
+Request set_link_promiscuous(std::uint32_t ifindex, bool promiscuous) {
+  return set_flags(ifindex, promiscuous ? IFF_PROMISC : 0, IFF_PROMISC);
+}
+
+Request set_port_modes(std::uint32_t ifindex, bool hairpin, bool isolated) {
+  ifinfomsg header = header_for(ifindex);
+  header.ifi_family = AF_BRIDGE;
+  Request request(RTM_SETLINK, 0, header);
+  return request.nest(IFLA_PROTINFO, [&] {
+    request.put<std::uint8_t>(IFLA_BRPORT_MODE, hairpin).put<std::uint8_t>(IFLA_BRPORT_ISOLATED, isolated);
+  });
 }
 
 Request set_link_eui64(const IfName& name) {
@@ -157,17 +196,14 @@ Result<Link> parse_link(const Message& message) {
   PATU_TRY(read(attributes, IFLA_GROUP, link.group), "IFLA_GROUP");
   PATU_TRY(read(attributes, IFLA_LINK, link.peer_ifindex), "IFLA_LINK");
   PATU_TRY(read(attributes, IFLA_LINK_NETNSID, link.peer_netnsid), "IFLA_LINK_NETNSID");
-  std::uint8_t carrier = 0;
-  PATU_TRY(read(attributes, IFLA_CARRIER, carrier), "IFLA_CARRIER");
-  link.carrier = carrier != 0;
+  PATU_TRY(read(attributes, IFLA_CARRIER, link.carrier), "IFLA_CARRIER");
   // A tunnel's hardware address has 4 or 16 bytes; it is not a MAC.
   const auto mac = attributes.find(IFLA_ADDRESS);
   if (mac && mac->payload().size() == sizeof(MacAddress::Bytes)) {
     PATU_TRY_LET(value, mac->mac());
     link.mac = value;
   }
-  if (const auto linkinfo = attributes.find(IFLA_LINKINFO))
-    PATU_TRY(read(AttrRange(*linkinfo), IFLA_INFO_KIND, link.kind), "IFLA_INFO_KIND");
+  if (const auto linkinfo = attributes.find(IFLA_LINKINFO)) PATU_TRY(read_kind(AttrRange(*linkinfo), link));
   return link;
 }
 

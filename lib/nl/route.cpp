@@ -28,35 +28,63 @@ Result<std::uint32_t> table_of(const rtmsg& header, const AttrRange& attributes)
   return table->as<std::uint32_t>();
 }
 
-Result<Route> parse_route(const rtmsg& header, const AttrRange& attributes) {
-  Route route;
-  if (const auto attr = attributes.find(RTA_DST)) {
-    PATU_TRY_LET(network, attr->address(), "RTA_DST");
-    PATU_TRY_LET(destination, Prefix::make(network, header.rtm_dst_len), "RTA_DST");
-    route.destination = destination;
+Result<> read(const AttrRange& attributes, std::uint16_t type, std::uint32_t& out) {
+  if (const auto attr = attributes.find(type)) {
+    PATU_TRY_LET(value, attr->as<std::uint32_t>());
+    out = value;
   }
+  return {};
+}
+
+Result<Prefix> destination_of(const rtmsg& header, const AttrRange& attributes) {
+  IpAddress network = header.rtm_family == AF_INET ? IpAddress::v4(0, 0, 0, 0) : IpAddress();
+  if (const auto attr = attributes.find(RTA_DST)) {
+    PATU_TRY_LET(address, attr->address());
+    network = address;
+  }
+  return Prefix::make(network, header.rtm_dst_len);
+}
+
+Result<Route> parse_route(const rtmsg& header, const AttrRange& attributes) {
+  PATU_TRY_LET(destination, destination_of(header, attributes), "RTA_DST");
+  Route route{destination};
+  route.scope = header.rtm_scope;
   if (const auto attr = attributes.find(RTA_GATEWAY)) {
     PATU_TRY_LET(gateway, attr->address(), "RTA_GATEWAY");
     route.gateway = gateway;
   }
-  if (const auto attr = attributes.find(RTA_OIF)) {
-    PATU_TRY_LET(ifindex, attr->as<std::uint32_t>(), "RTA_OIF");
-    route.ifindex = ifindex;
+  PATU_TRY_LET(table, table_of(header, attributes), "RTA_TABLE");
+  route.table = table;
+  PATU_TRY(read(attributes, RTA_OIF, route.ifindex), "RTA_OIF");
+  PATU_TRY(read(attributes, RTA_PRIORITY, route.priority), "RTA_PRIORITY");
+  if (const auto metrics = attributes.find(RTA_METRICS)) {
+    PATU_TRY(read(AttrRange(*metrics), RTAX_MTU, route.mtu), "RTAX_MTU");
+    PATU_TRY(read(AttrRange(*metrics), RTAX_ADVMSS, route.advmss), "RTAX_ADVMSS");
   }
   return route;
 }
 
 }  // namespace
 
-Request add_default_route(std::uint32_t ifindex, const IpAddress& gateway) {
+Request add_route(const Route& route) {
   rtmsg header{};
-  header.rtm_family = family_of(gateway);
-  header.rtm_table = RT_TABLE_MAIN;
+  header.rtm_family = family_of(route.destination.network());
+  header.rtm_dst_len = static_cast<unsigned char>(route.destination.length());
+  header.rtm_table = route.table == 0 ? RT_TABLE_MAIN : RT_TABLE_UNSPEC;
   header.rtm_protocol = RTPROT_STATIC;
-  header.rtm_scope = RT_SCOPE_UNIVERSE;
+  header.rtm_scope = route.scope;
   header.rtm_type = RTN_UNICAST;
   Request request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, header);
-  return request.put_address(RTA_GATEWAY, gateway).put(RTA_OIF, ifindex);
+  if (route.destination.length() != 0) request.put_address(RTA_DST, route.destination.network());
+  if (route.gateway) request.put_address(RTA_GATEWAY, *route.gateway);
+  request.put(RTA_OIF, route.ifindex);
+  if (route.table != 0) request.put(RTA_TABLE, route.table);
+  if (route.priority != 0) request.put(RTA_PRIORITY, route.priority);
+  if (route.mtu == 0 && route.advmss == 0) return request;
+  return request.nest(RTA_METRICS, [&] {
+    if (route.mtu != 0) request.put(RTAX_MTU, route.mtu);
+    if (route.advmss != 0) request.put(RTAX_ADVMSS, route.advmss);
+  });
 }
 
 Result<std::vector<Route>> list_routes(Socket& socket) {
@@ -65,11 +93,9 @@ Result<std::vector<Route>> list_routes(Socket& socket) {
   const auto on_message = [&](const Message& message) -> Result<> {
     if (message.type() != RTM_NEWROUTE) return fail(Errc::protocol, "netlink answer is not a route");
     PATU_TRY_LET(header, message.body<rtmsg>());
-    const AttrRange attributes = message.attributes(sizeof(rtmsg));
-    PATU_TRY_LET(table, table_of(header, attributes), "RTA_TABLE");
     const bool ip = header.rtm_family == AF_INET || header.rtm_family == AF_INET6;
-    if (table != RT_TABLE_MAIN || !ip) return {};
-    PATU_TRY_LET(route, parse_route(header, attributes));
+    if (header.rtm_type != RTN_UNICAST || !ip) return {};
+    PATU_TRY_LET(route, parse_route(header, message.attributes(sizeof(rtmsg))));
     out.push_back(route);
     return {};
   };

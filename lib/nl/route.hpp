@@ -11,15 +11,23 @@
 namespace patu::nl {
 
 struct Route {
-  std::optional<Prefix> destination;  // empty: default
-  std::optional<IpAddress> gateway;
+  Prefix destination;
+  std::optional<IpAddress> gateway = {};
   std::uint32_t ifindex = 0;
+  std::uint32_t table = 0;     // 0: the main table, in requests only
+  std::uint32_t priority = 0;  // 0: the kernel's default, which in IPv6 it tells as 1024
+  std::uint32_t mtu = 0;       // 0: none of its own
+  std::uint32_t advmss = 0;
+  std::uint8_t scope = 0;  // in IPv6 always universe
+
+  bool operator==(const Route&) const noexcept = default;
 };
 
-// A default route of the gateway's family in the main table, RTPROT_STATIC. Fails with already_exists if there is one.
-Request add_default_route(std::uint32_t ifindex, const IpAddress& gateway);
+// A unicast route, RTPROT_STATIC. Fails with already_exists if there is one of the same destination, table and priority: without
+// NLM_F_EXCL an IPv4 route would come before that one, and an IPv6 route make a multipath route of both.
+Request add_route(const Route& route);
 
-// Routes of the main table. Errors: io, timed_out, protocol.
+// Unicast routes of all tables. Errors: io, timed_out, protocol.
 Result<std::vector<Route>> list_routes(Socket& socket);
 
 // Whether packets for the address are taken in, in the socket's namespace. An IPv6 address becomes local some time after it was

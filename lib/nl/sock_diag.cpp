@@ -49,7 +49,7 @@ Result<Socket> open_sock_diag_in(int netns_fd) {
 }
 
 Result<std::vector<InetSocket>> list_connected(Socket& socket, std::uint8_t family, std::uint8_t protocol,
-                                               const std::function<bool(const InetSocket&)>& wanted) {
+                                               FunctionRef<bool(const InetSocket&)> wanted) {
   inet_diag_req_v2 header{};
   header.sdiag_family = family;
   header.sdiag_protocol = protocol;

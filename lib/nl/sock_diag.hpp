@@ -4,9 +4,9 @@
 #include <linux/inet_diag.h>
 
 #include <cstdint>
-#include <functional>
 #include <vector>
 
+#include "base/function_ref.hpp"
 #include "nl/socket.hpp"
 
 namespace patu::nl {
@@ -31,7 +31,7 @@ Result<Socket> open_sock_diag_in(int netns_fd);
 // CLOSE and TIME_WAIT. `family` is AF_INET or AF_INET6.
 // Errors: unsupported (CONFIG_INET_DIAG, CONFIG_INET_UDP_DIAG), busy, timed_out, protocol, io.
 Result<std::vector<InetSocket>> list_connected(Socket& socket, std::uint8_t family, std::uint8_t protocol,
-                                               const std::function<bool(const InetSocket&)>& wanted);
+                                               FunctionRef<bool(const InetSocket&)> wanted);
 
 // Whoever reads or writes the socket is told ECONNABORTED. Two UDP sockets may have the same addresses and ports: then the
 // kernel finds only one of them, and says not_found of the other. False: it is not there any more, or not found.

@@ -57,7 +57,7 @@ Error error_of(const Acknowledgement& acknowledgement) {
 
 // What the answers to a batch have said so far.
 struct Socket::Batch {
-  const OnReply& on_reply;
+  OnReply on_reply;
   std::vector<std::byte> buffer;
   std::size_t done = 0;  // requests of earlier datagrams
   std::optional<BatchError> failure;
@@ -134,7 +134,7 @@ Result<> Socket::call(Request& request) {
   return {};
 }
 
-tl::expected<void, BatchError> Socket::batch(std::span<Request> requests, const OnReply& on_reply) {
+tl::expected<void, BatchError> Socket::batch(std::span<Request> requests, OnReply on_reply) {
   for (std::size_t i = 0; i < requests.size(); ++i)
     if (requests[i].overflowed()) return tl::unexpected(BatchError{i, overflow_error()});
   Batch batch{on_reply, std::vector<std::byte>(kBufferSize), 0, std::nullopt};
@@ -175,8 +175,8 @@ Result<> Socket::exchange(std::span<Request> requests, Batch& batch) {
   }
 }
 
-Result<> Socket::dump(Request& request, const std::function<Result<>(const Message&)>& on_message,
-                      const std::function<void()>& on_restart) {
+Result<> Socket::dump(Request& request, FunctionRef<Result<>(const Message&)> on_message,
+                      FunctionRef<void()> on_restart) {
   if (request.overflowed()) return fail(overflow_error());
   request.header()->nlmsg_flags |= NLM_F_DUMP;
   std::vector<std::byte> buffer(kBufferSize);
@@ -190,7 +190,7 @@ Result<> Socket::dump(Request& request, const std::function<Result<>(const Messa
 }
 
 // Reads to the end even when it is known to be useless: the kernel refuses another dump while one is under way.
-Result<bool> Socket::dump_once(Request& request, const std::function<Result<>(const Message&)>& on_message,
+Result<bool> Socket::dump_once(Request& request, FunctionRef<Result<>(const Message&)> on_message,
                                std::vector<std::byte>& buffer) {
   request.header()->nlmsg_seq = ++sequence_;
   PATU_TRY(send({&request, 1}));

@@ -3,11 +3,11 @@
 
 #include <chrono>
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <span>
 #include <vector>
 
+#include "base/function_ref.hpp"
 #include "base/unique_fd.hpp"
 #include "nl/message.hpp"
 
@@ -32,7 +32,7 @@ class [[nodiscard]] Socket final {
   // Takes over a NETLINK_ROUTE or NETLINK_SOCK_DIAG socket, bound or not; sets the options that the rules need. Errors: io.
   static Result<Socket> adopt(UniqueFd fd);
 
-  using OnReply = std::function<Result<>(std::size_t index, const Message&)>;
+  using OnReply = FunctionRef<Result<>(std::size_t index, const Message&)>;
 
   // Sends one request and waits for its acknowledgement. Errors: what the kernel says, with the text of its extended
   // ACK; timed_out, protocol, invalid_argument (the request overflowed).
@@ -40,11 +40,10 @@ class [[nodiscard]] Socket final {
   // Sends all requests in one datagram (one for every 32) and waits for the last one's answer. The kernel goes on after
   // a failure, so the ones behind it may have happened. Replies to GET requests arrive through `on_reply`; dumps have
   // no place here. The first failure is returned with its index.
-  tl::expected<void, BatchError> batch(std::span<Request> requests, const OnReply& on_reply = {});
+  tl::expected<void, BatchError> batch(std::span<Request> requests, OnReply on_reply = {});
   // Runs a dump; starts again when the kernel says that it was interrupted, three times at most, and tells `on_restart`
   // before it does, so that what was collected can be thrown away. Errors: as call(); busy (interrupted each time).
-  Result<> dump(Request& request, const std::function<Result<>(const Message&)>& on_message,
-                const std::function<void()>& on_restart);
+  Result<> dump(Request& request, FunctionRef<Result<>(const Message&)> on_message, FunctionRef<void()> on_restart);
 
   int fd() const noexcept { return fd_.get(); }
   std::uint32_t port() const noexcept { return port_; }
@@ -61,7 +60,7 @@ class [[nodiscard]] Socket final {
   Result<std::span<const std::byte>> receive(std::vector<std::byte>& buffer, Deadline deadline);
   Result<> exchange(std::span<Request> requests, Batch& batch);
   // False: the kernel says that the dump was interrupted.
-  Result<bool> dump_once(Request& request, const std::function<Result<>(const Message&)>& on_message,
+  Result<bool> dump_once(Request& request, FunctionRef<Result<>(const Message&)> on_message,
                          std::vector<std::byte>& buffer);
 
   UniqueFd fd_;

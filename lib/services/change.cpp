@@ -7,6 +7,8 @@
 #include <cstring>
 #include <iterator>
 
+#include "base/sort.hpp"
+
 namespace patu::services {
 namespace {
 
@@ -37,7 +39,7 @@ bool is_less(const patu_slot& a, const patu_slot& b) noexcept {
 
 std::vector<patu_slot> sorted(std::span<const patu_slot> slots) {
   std::vector<patu_slot> out(slots.begin(), slots.end());
-  std::sort(out.begin(), out.end(), is_less);
+  heap_sort(out.begin(), out.end(), is_less);
   return out;
 }
 

@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::chrono::seconds kLongestAffinity = std::chrono::hours(24);
 
-tl::unexpected<Error> refuse(std::string_view what, const Endpoint& endpoint, std::string_view why) {
+Failure refuse(std::string_view what, const Endpoint& endpoint, std::string_view why) {
   return fail(Errc::invalid_argument, std::string(what) + " " + endpoint.to_string() + ": " + std::string(why));
 }
 

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "base/quote.hpp"
+#include "base/sort.hpp"
 #include "base/try.hpp"
 
 namespace patu::services {
@@ -60,7 +61,7 @@ Result<> Desired::find_changes() {
       item.change = change_between(Plan(*item.plan), std::nullopt, {});
   }
   const auto head = [&](const Item* item) -> const patu_service& { return stored_[*item->stored].record.head; };
-  std::sort(ascending.begin(), ascending.end(),
+  heap_sort(ascending.begin(), ascending.end(),
             [&](const Item* a, const Item* b) { return head(a).base < head(b).base; });
   for (Item* item : ascending) {
     if (item->refused) continue;
@@ -130,7 +131,7 @@ std::size_t Desired::frontends_of_nobody(const Change& change) const {
   }));
 }
 
-Result<> Desired::fit(Budget& budget, const MakeRoom& make_room) {
+Result<> Desired::fit(Budget& budget, MakeRoom make_room) {
   bool tried = false;
   for (std::size_t i = 0; i < items_.size(); ++i) {
     if (!takes_part(items_[i])) continue;
@@ -168,8 +169,8 @@ SyncReport Desired::report() const {
       (is_new ? report.added : item.wanted ? report.changed : report.removed).push_back(name_of(item.name));
     }
   }
-  for (auto* names : {&report.added, &report.changed, &report.removed}) std::sort(names->begin(), names->end());
-  std::sort(report.refused.begin(), report.refused.end(),
+  for (auto* names : {&report.added, &report.changed, &report.removed}) heap_sort(names->begin(), names->end());
+  heap_sort(report.refused.begin(), report.refused.end(),
             [](const RefusedService& a, const RefusedService& b) { return a.name < b.name; });
   return report;
 }

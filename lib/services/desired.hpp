@@ -2,13 +2,13 @@
 #pragma once
 
 #include <cstddef>
-#include <functional>
 #include <optional>
 #include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "base/function_ref.hpp"
 #include "services/budget.hpp"
 #include "services/bytes.hpp"
 #include "services/change.hpp"
@@ -24,9 +24,9 @@ class Desired final {
   // What the records of the kernel occupy.
   std::vector<Extent> in_use() const;
   // Makes room in the journal of closed backends, and returns how many entries are gone.
-  using MakeRoom = std::function<Result<std::uint32_t>()>;
+  using MakeRoom = FunctionRef<Result<std::uint32_t>()>;
   // Refuses what does not fit, in the order of the services, and who wants a frontend of a service that stays as it is.
-  Result<> fit(Budget& budget, const MakeRoom& make_room);
+  Result<> fit(Budget& budget, MakeRoom make_room);
 
   // What is to be done, and how that reads. Once, at the end.
   std::vector<Change> take_changes();

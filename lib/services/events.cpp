@@ -50,7 +50,8 @@ Result<std::unique_ptr<EventReader>> EventReader::open(std::shared_ptr<bpf::Inst
 Result<> EventReader::listen() {
   PATU_TRY_LET(bytes, store_.max_entries(bpf::MapId::events));
   raw_.reserve(bytes / sizeof(patu_event));
-  ring_.reset(ring_buffer__new(store_.instance().map_fd(bpf::MapId::events), on_event, this, nullptr));
+  PATU_TRY_LET(events_fd, store_.instance().open_map(bpf::MapId::events));
+  ring_.reset(ring_buffer__new(events_fd, on_event, this, nullptr));
   if (!ring_) return PATU_FAIL_ERRNO("map the ring buffer of events");
   // Of nobody's time: from a reader that was killed.
   PATU_TRY(drain());

@@ -38,7 +38,7 @@ UniqueFd open_if_still(int pid, std::uint64_t inode) {
 
 }  // namespace
 
-Result<> visit_processes(const std::function<Result<>(int process_fd, int pid)>& visit) {
+Result<> visit_processes(FunctionRef<Result<>(int process_fd, int pid)> visit) {
   const Directory proc(::opendir("/proc"));
   if (!proc) return PATU_FAIL_ERRNO("open /proc");
   for (;;) {
@@ -58,7 +58,7 @@ Result<> visit_processes(const std::function<Result<>(int process_fd, int pid)>&
   }
 }
 
-Result<std::uint32_t> visit_namespaces(const NamespaceVisit& visit) {
+Result<std::uint32_t> visit_namespaces(NamespaceVisit visit) {
   std::set<std::uint64_t> seen;  // all are of one file system
   std::set<std::uint64_t> seen_aliases;
   std::set<std::uint64_t> denied_aliases;
@@ -86,7 +86,7 @@ Result<std::uint32_t> visit_namespaces(const NamespaceVisit& visit) {
 }
 
 Result<> KnownNamespaces::visit(const std::set<std::uint64_t>& inodes,
-                                const std::function<Result<>(int netns_fd, std::uint64_t inode)>& visit) {
+                                FunctionRef<Result<>(int netns_fd, std::uint64_t inode)> visit) {
   std::set<std::uint64_t> unknown;
   for (const std::uint64_t inode : inodes) {
     const auto known = pids_.find(inode);

@@ -5,10 +5,11 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <functional>
 #include <numeric>
 #include <string>
 
+#include "base/function_ref.hpp"
+#include "base/sort.hpp"
 #include "base/try.hpp"
 
 namespace patu::services {
@@ -18,7 +19,7 @@ constexpr std::size_t kOpenChunks = 8;
 constexpr std::uint32_t kChunksAtOnce = 256;  // each is a descriptor meanwhile
 
 // The last number below `end` for which `holds`, plus one; it holds for all below that.
-Result<std::uint32_t> boundary(std::uint32_t end, const std::function<Result<bool>(std::uint32_t)>& holds) {
+Result<std::uint32_t> boundary(std::uint32_t end, FunctionRef<Result<bool>(std::uint32_t)> holds) {
   std::uint32_t low = 0;
   std::uint32_t high = end;
   while (low < high) {
@@ -33,7 +34,7 @@ Result<std::uint32_t> boundary(std::uint32_t end, const std::function<Result<boo
 }
 
 // Calls `work` with the part of the extent that lies in each chunk.
-Result<> each_chunk(Extent extent, const std::function<Result<>(std::uint32_t chunk, Extent in_chunk)>& work) {
+Result<> each_chunk(Extent extent, FunctionRef<Result<>(std::uint32_t chunk, Extent in_chunk)> work) {
   while (extent.count > 0) {
     const std::uint32_t first = extent.base % PATU_CHUNK_SLOTS;
     const std::uint32_t count = std::min<std::uint32_t>(extent.count, PATU_CHUNK_SLOTS - first);
@@ -115,7 +116,7 @@ Result<> SlotTable::write(std::span<const SlotWrite> writes) {
   std::vector<const SlotWrite*> ascending;
   for (const SlotWrite& write : writes)
     if (write.extent.count > 0) ascending.push_back(&write);
-  std::sort(ascending.begin(), ascending.end(),
+  heap_sort(ascending.begin(), ascending.end(),
             [](const SlotWrite* a, const SlotWrite* b) { return a->extent.base < b->extent.base; });
   std::uint32_t current = 0;
   std::vector<std::uint32_t> keys;

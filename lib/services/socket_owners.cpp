@@ -66,9 +66,8 @@ Result<UniqueFd> copy_socket(int pid, int fd, std::uint64_t cookie) {
 
 }  // namespace
 
-Result<> read_translations(
-    int connected_fd, SocketCookies& sockets,
-    const std::function<void(std::uint32_t inode, const std::optional<patu_translation>&)>& tell) {
+Result<> read_translations(int connected_fd, SocketCookies& sockets,
+                           FunctionRef<void(std::uint32_t inode, const std::optional<patu_translation>&)> tell) {
   return visit_processes([&](int process_fd, int pid) -> Result<> {
     if (sockets.empty()) return {};
     const Directory descriptors = open_descriptors(process_fd);

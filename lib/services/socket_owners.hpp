@@ -2,10 +2,10 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <unordered_map>
 
+#include "base/function_ref.hpp"
 #include "patu/error.hpp"
 #include "patu_maps.h"
 
@@ -18,8 +18,7 @@ using SocketCookies = std::unordered_map<std::uint32_t, std::uint64_t>;
 // each that was found, and of its storage if it has one. Those that were found are taken out of `sockets`; what is left is held
 // by nobody, or by somebody who may not be looked into.
 // Errors: unsupported (pidfd_getfd, Linux 5.6), io.
-Result<> read_translations(
-    int connected_fd, SocketCookies& sockets,
-    const std::function<void(std::uint32_t inode, const std::optional<patu_translation>&)>& tell);
+Result<> read_translations(int connected_fd, SocketCookies& sockets,
+                           FunctionRef<void(std::uint32_t inode, const std::optional<patu_translation>&)> tell);
 
 }  // namespace patu::services

@@ -1,8 +1,7 @@
 // Read in batches: three system calls for some hundreds of services.
 #include "services/stats.hpp"
 
-#include <algorithm>
-
+#include "base/sort.hpp"
 #include "base/try.hpp"
 #include "bpf/layout.hpp"
 
@@ -62,7 +61,7 @@ Result<std::vector<ServiceStats>> read_stats(const Store& store) {
     const patu_counters& one = counters[id];
     out.push_back({name, one.connects, one.refused, one.retries, one.affinity_hits});
   }
-  std::sort(out.begin(), out.end(), [](const ServiceStats& a, const ServiceStats& b) { return a.name < b.name; });
+  heap_sort(out.begin(), out.end(), [](const ServiceStats& a, const ServiceStats& b) { return a.name < b.name; });
   return out;
 }
 

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/quote.hpp"
+#include "base/sort.hpp"
 #include "base/try.hpp"
 #include "bpf/info.hpp"
 
@@ -104,7 +105,7 @@ Result<std::vector<Stored>> Store::records() const {
   std::vector<const Part*> sorted;
   sorted.reserve(parts.size());
   for (const Part& part : parts) sorted.push_back(&part);
-  std::sort(sorted.begin(), sorted.end(),
+  heap_sort(sorted.begin(), sorted.end(),
             [](const Part* a, const Part* b) { return comes_before(a->first, b->first); });
   const auto find = [&](const patu_service_key& key) -> Result<std::optional<patu_service>> {
     const auto at =
@@ -123,7 +124,7 @@ Result<std::vector<Stored>> Store::records() const {
   return stored;
 }
 
-Result<> Store::visit_heads(const std::function<Result<>(const patu_service_key&, const patu_service&)>& visit) const {
+Result<> Store::visit_heads(FunctionRef<Result<>(const patu_service_key&, const patu_service&)> visit) const {
   PATU_TRY(instance_->services().visit([&](const patu_service_key& key, const patu_service& value) -> Result<> {
     return key.part == 0 ? visit(key, value) : Result<>{};
   }),

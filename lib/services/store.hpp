@@ -3,7 +3,6 @@
 
 #include <array>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -11,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/function_ref.hpp"
 #include "bpf/instance.hpp"
 #include "services/plan.hpp"
 #include "services/slot_table.hpp"
@@ -40,7 +40,7 @@ class Store final {
   Result<std::optional<Record>> record(const patu_service_key& name) const;
   // All of them, sorted by name, read in one go. Errors: protocol, io.
   Result<std::vector<Stored>> records() const;
-  Result<> visit_heads(const std::function<Result<>(const patu_service_key&, const patu_service&)>& visit) const;
+  Result<> visit_heads(FunctionRef<Result<>(const patu_service_key&, const patu_service&)> visit) const;
   // Empty if no service has the id. O(services).
   Result<std::string> name_of_id(std::uint32_t service_id) const;
 

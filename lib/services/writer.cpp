@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/quote.hpp"
+#include "base/sort.hpp"
 #include "base/try.hpp"
 #include "services/apply.hpp"
 #include "services/desired.hpp"
@@ -225,7 +226,7 @@ Result<std::vector<Service>> Writer::list() {
   PATU_TRY_LET(held, store_.instance().lock_services());
   PATU_TRY_LET(stored, store_.records());
   // By place, so that each chunk of slots is read once.
-  std::sort(stored.begin(), stored.end(),
+  heap_sort(stored.begin(), stored.end(),
             [](const Stored& a, const Stored& b) { return a.record.head.base < b.record.head.base; });
   std::vector<Service> services;
   services.reserve(stored.size());
@@ -235,7 +236,7 @@ Result<std::vector<Service>> Writer::list() {
     services.push_back(std::move(service));
   }
   store_.slots().forget();
-  std::sort(services.begin(), services.end(), [](const Service& a, const Service& b) { return a.name < b.name; });
+  heap_sort(services.begin(), services.end(), [](const Service& a, const Service& b) { return a.name < b.name; });
   return services;
 }
 

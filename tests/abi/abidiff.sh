@@ -6,7 +6,7 @@ update=no
 [ $# -eq 3 ] || { echo "usage: abidiff.sh [--update] LIBRARY INCLUDE_DIRECTORY BASELINE" >&2; exit 2; }
 library=$1 headers=$2 baseline=$3
 command -v abidiff >/dev/null || { echo "SKIP: abidiff is not installed (Debian's package abigail-tools)"; exit 77; }
-readelf -SW "$library" | grep -q '\.debug_info' || { echo "SKIP: $library has no debugging information"; exit 77; }
+grep -q '\.debug_info' <<<"$(readelf -SW "$library")" || { echo "SKIP: $library has no debugging information"; exit 77; }
 lean=(--headers-dir "$headers" --exported-interfaces-only --drop-undefined-syms --drop-private-types --short-locs
   --no-corpus-path --no-comp-dir-path --type-id-style hash)
 if [ "$update" = yes ]; then

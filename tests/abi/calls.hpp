@@ -60,6 +60,8 @@ inline std::vector<Call> handle_calls() {
   static std::uint64_t cookie;
   static patu_address address;
   static patu_closed_sockets closed;
+  static patu_pool_usage usage;
+  static patu_mac mac;
   return {
       PATU_CALL_OUT(patu_netns_open_fd, patu_netns, patu_netns_close, patu_netns_fd(w.netns)),
       PATU_CALL_OUT(patu_netns_open_path, patu_netns, patu_netns_close, "/proc/self/ns/net"),
@@ -75,13 +77,17 @@ inline std::vector<Call> handle_calls() {
        }},
       PATU_CALL(patu_netns_cookie, w.netns, &cookie),
       PATU_CALL_OUT(patu_datapath_open, patu_datapath, patu_datapath_close, &w.options),
+      PATU_CALL_OUT(patu_datapath_adopt, patu_datapath, patu_datapath_close, &w.options),
       PATU_CALL_OUT(patu_datapath_status, patu_datapath_state, patu_datapath_state_free, w.datapath),
       PATU_CALL_OUT(patu_address_pool_open, patu_address_pool, patu_address_pool_close, w.datapath, &w.pool),
       PATU_CALL(patu_address_pool_acquire, w.addresses, &w.leased, nullptr, &address),
       PATU_CALL(patu_address_pool_find, w.addresses, &w.leased, &address),
       PATU_CALL_OUT(patu_address_pool_list, patu_leases, patu_leases_free, w.addresses),
+      PATU_CALL(patu_address_pool_usage, w.addresses, &usage),
       PATU_CALL(patu_address_pool_release, w.addresses, &w.leased),
       PATU_CALL_OUT(patu_network_open, patu_network, patu_network_close, w.datapath, &w.network),
+      PATU_CALL_OUT(patu_network_adopt, patu_network, patu_network_close, w.datapath, &w.network),
+      PATU_CALL(patu_network_bridge_mac, w.net, &mac),
       PATU_CALL_OUT(patu_network_attach, patu_attachments, patu_attachments_free, w.net, &w.pod, 1),
       PATU_CALL_OUT(patu_network_check, patu_deviations, patu_deviations_free, w.net, &w.id, w.netns),
       PATU_CALL_OUT(patu_network_list, patu_attachments, patu_attachments_free, w.net),

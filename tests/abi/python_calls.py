@@ -65,6 +65,30 @@ class Calls(unittest.TestCase):
         self.assertRaises(ValueError, same.fileno)
         self.assertEqual(self.refused("not_found", patu.Netns.of_path, "/no/such").errno, 2)
 
+    def test_addresses_are_leased_and_given_back(self):
+        ip = ipaddress.ip_address
+        with self.datapath.pool("10.202.0.0/29", reserved=["10.202.0.3"], last="10.202.0.5") as pool:
+            self.assertEqual(pool.subnet, patu.Subnet("10.202.0.0/29", ip("10.202.0.1"), ip("10.202.0.1"), ip("10.202.0.5"),
+                                                      [ip("10.202.0.3")]))
+            self.assertEqual(pool.acquire("vm-1"), ip("10.202.0.2"))
+            self.assertEqual(pool.acquire("vm-1"), ip("10.202.0.2"))
+            self.assertEqual(pool.acquire("vm-2", "eth1", requested="10.202.0.3"), ip("10.202.0.3"))
+            self.assertEqual(pool.find("vm-2", "eth1"), ip("10.202.0.3"))
+            self.assertEqual([(each.container_id, each.ifname, each.address) for each in pool.list()],
+                             [("vm-1", "eth0", ip("10.202.0.2")), ("vm-2", "eth1", ip("10.202.0.3"))])
+            self.assertTrue(all(each.acquired_ns for each in pool.list()))
+            self.refused("already_exists", pool.acquire, "vm-3", "eth0", "10.202.0.2")
+            pool.release("vm-1")
+            pool.release("vm-1")
+            self.refused("not_found", pool.find, "vm-1")
+            self.assertEqual([pool.acquire(each) for each in ("a", "b", "c")],
+                             [ip(each) for each in ("10.202.0.4", "10.202.0.5", "10.202.0.2")])
+            self.refused("exhausted", pool.acquire, "d")
+            for lease in pool.list():
+                pool.release(lease.container_id, lease.ifname)
+            self.assertEqual(pool.list(), [])
+        self.assertRaises(ValueError, pool.list)
+
     def test_a_pod_is_attached_as_asked_for(self):
         pod = patu.Pod("web-1", self.netns, addresses=["10.201.0.9"], mac="0a:58:0a:c9:00:09", no_services=True)
         (made,) = self.network.attach(pod)

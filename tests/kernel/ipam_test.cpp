@@ -20,12 +20,6 @@ std::uint64_t boot_time_ns() {
   return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000u + static_cast<std::uint64_t>(now.tv_nsec);
 }
 
-// Sets the times of all released addresses back, as if the clock had gone on.
-void age_released(std::uint64_t seconds) {
-  const Releases released("released");
-  for (auto [address, at] : released.all()) released.put(address, at - seconds * 1'000'000'000u);
-}
-
 }  // namespace
 
 TEST_CASE("addresses come in order, one for each owner, and the map says whose they are") {
@@ -88,7 +82,7 @@ TEST_CASE("an address that was just released is the last to be given again") {
   CHECK(Releases("released").size() == 0);
 }
 
-TEST_CASE("an address that has rested comes before those that were never used") {
+TEST_CASE("in a process that stays, an address that has rested comes before those that were never used") {
   const PoolFixture fixture;
   {
     AddressPool pool = fixture.pool("10.1.0.0/24");
@@ -98,9 +92,10 @@ TEST_CASE("an address that has rested comes before those that were never used") 
   }
   age_released(61);
   AddressPool pool = fixture.pool("10.1.0.0/24");
+  CHECK(acquired(pool, id("first")) == ip("10.1.0.5"));
   CHECK(acquired(pool, id("d")) == ip("10.1.0.3"));
   CHECK(acquired(pool, id("e")) == ip("10.1.0.2"));
-  CHECK(acquired(pool, id("f")) == ip("10.1.0.5"));
+  CHECK(acquired(pool, id("f")) == ip("10.1.0.6"));
 }
 
 TEST_CASE("a full map of leases is named, and nothing is left of the attempt") {
@@ -226,4 +221,43 @@ TEST_CASE("a list has the leases of its own pool, by address") {
   CHECK(leases->front().owner == id("a"));
   CHECK(leases->back().address == ip("10.1.0.9"));
   CHECK(leases->back().acquired.count() > 0);
+}
+
+TEST_CASE("the usage counts what can be handed out, and tells the reserved from the rest") {
+  const PoolFixture fixture;
+  Subnet subnet{*Prefix::parse("10.1.0.0/24")};
+  subnet.first = ip("10.1.0.10");
+  subnet.last = ip("10.1.0.13");
+  subnet.reserved = {ip("10.1.0.12"), ip("10.1.0.77")};
+  AddressPool pool = fixture.pool(subnet);
+  AddressPool other = fixture.pool("fd00:1::/64");
+  const auto check_usage = [&](std::uint64_t leased, std::uint64_t free) {
+    const PoolUsage usage = must(pool.usage());
+    CHECK(usage.capacity == 3);
+    CHECK(usage.leased == leased);
+    CHECK(usage.free == free);
+  };
+  check_usage(0, 3);
+  (void)acquired(other, id("a"));
+  (void)must(pool.acquire(id("named"), ip("10.1.0.99")));  // neither of the range nor reserved
+  check_usage(0, 3);
+  (void)must(pool.acquire(id("r1"), ip("10.1.0.12")));
+  (void)must(pool.acquire(id("r2"), ip("10.1.0.77")));
+  check_usage(2, 3);
+  for (const char* name : {"a", "b", "c"}) (void)acquired(pool, id(name));
+  check_usage(5, 0);
+  CHECK(pool.acquire(id("d")).error().code() == Errc::exhausted);
+  CHECK(pool.release(id("b")));
+  check_usage(4, 1);
+  CHECK(must(other.usage()).leased == 1);
+}
+
+TEST_CASE("the usage of many leases counts each once") {
+  const PoolFixture fixture(small_datapath(2048));
+  AddressPool pool = fixture.pool("10.1.0.0/20");
+  for (int i = 0; i < 2000; ++i) (void)must(pool.acquire(id("pod-" + std::to_string(i))));
+  const PoolUsage usage = must(pool.usage());
+  CHECK(usage.capacity == 4093);
+  CHECK(usage.leased == 2000);
+  CHECK(usage.free == 2093);
 }

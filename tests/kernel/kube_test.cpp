@@ -1,6 +1,9 @@
 // patu-kube as a person runs it: lists of a real API server go in, and clients of the services are served.
+#include <filesystem>
 #include <fstream>
 
+#include "bpf/instance.hpp"
+#include "instance.hpp"
 #include "kube_fixture.hpp"
 #include "kube_lists.hpp"
 #include "sandbox.hpp"
@@ -101,6 +104,34 @@ TEST_CASE("list shows what is there as a table and as JSON, and can be asked for
   const KubeRun missing = kube.run("list default/none");
   CHECK(missing.status == 3);
   CHECK(missing.err == "default/none: no such service\n");
+}
+
+TEST_CASE("list loads nothing: without an instance there is no service, and it says why") {
+  const Kube kube;
+  const KubeRun none = kube.run("list");
+  CHECK(none.status == 0);
+  CHECK(has(none.out, "NAME"));
+  CHECK(std::count(none.out.begin(), none.out.end(), '\n') == 1);
+  CHECK(has(none.err, "patu-kube: adopt data path: instance test is not loaded"));
+  CHECK(json::parse(kube.run("list -o json").out) == json::array());
+  CHECK(kube.run("list default/web").status == 3);
+  CHECK_FALSE(std::filesystem::exists(bpffs_path() + "/patu"));
+  CHECK(kube.run("--bpffs /nowhere list").status == 1);
+  CHECK(kube.run("--bpffs /run list").status == 1);
+}
+
+TEST_CASE("list takes an instance as it is: by whatever build, and in whatever cgroup") {
+  const Kube kube;
+  REQUIRE(kube.apply(kList).status == 3);
+  const Datapath datapath = must(Datapath::adopt(datapath_options()));
+  auto meta = must(datapath.instance()->meta());
+  meta.build[PATU_COMPONENT_SERVICE] ^= 1;
+  must(datapath.instance()->put_meta(meta));
+  const KubeRun all = kube.run("list --cgroup /nowhere");
+  CHECK_MESSAGE(all.status == 0, all.err);
+  for (const Service& service : must(must(ServiceTable::open(datapath)).list()))
+    CHECK_MESSAGE(has(all.out, "\n" + service.name + " "), service.name);
+  CHECK(must(datapath.instance()->meta()).build[PATU_COMPONENT_SERVICE] == meta.build[PATU_COMPONENT_SERVICE]);
 }
 
 TEST_CASE("explain says what becomes of a connection, and why") {

@@ -24,6 +24,8 @@ const IfName kPodEnd = *IfName::parse("eth0");
 const IfName kBridge = *IfName::parse("br0");
 const MacAddress kBridgeMac = *MacAddress::parse("02:00:00:00:00:01");
 const MacAddress kHostMac = *MacAddress::parse("02:00:00:00:00:02");
+const Prefix kDefault4 = *Prefix::parse("0.0.0.0/0");
+const Prefix kDefault6 = *Prefix::parse("::/0");
 const MacAddress kPodMac = *MacAddress::parse("02:00:00:00:00:03");
 
 InterfaceAddress address(const char* text, std::uint32_t length) { return {*IpAddress::parse(text), length}; }
@@ -253,22 +255,24 @@ TEST_CASE("the broadcast address has all host bits set, whatever the prefix") {
   CHECK(broadcast(address("192.168.7.9", 30)) == "192.168.7.11\n");
 }
 
-TEST_CASE("a default route of each family is added once, and routes of other tables are not listed") {
+TEST_CASE("a default route of each family is added once, and routes of all tables are listed") {
   Net net;
   net.up();
   Net::must(net.pod, add_address(net.pod_end, address("10.1.0.5", 24)));
   Net::must(net.pod, add_address(net.pod_end, address("fd00::5", 64)));
   const IpAddress v4 = *IpAddress::parse("10.1.0.1");
   const IpAddress v6 = *IpAddress::parse("fd00::1");
-  Net::must(net.pod, add_default_route(net.pod_end, v4));
-  Net::must(net.pod, add_default_route(net.pod_end, v6));
+  Net::must(net.pod, add_route({kDefault4, v4, net.pod_end}));
+  Net::must(net.pod, add_route({kDefault6, v6, net.pod_end}));
   CHECK(output_in(net.pod_netns, "ip -j route show default | jq -c 'map([.gateway,.dev,.protocol])'") ==
         "[[\"10.1.0.1\",\"eth0\",\"static\"]]\n");
   CHECK(output_in(net.pod_netns, "ip -6 -j route show default | jq -c 'map([.gateway,.dev,.protocol])'") ==
         "[[\"fd00::1\",\"eth0\",\"static\"]]\n");
   for (const char* text : {"10.1.0.1", "10.1.0.2", "fd00::1", "fd00::2"}) {
     CAPTURE(text);
-    const Error error = Net::error_of(net.pod, add_default_route(net.pod_end, *IpAddress::parse(text)));
+    const IpAddress gateway = *IpAddress::parse(text);
+    const Route route{gateway.is_v4() ? kDefault4 : kDefault6, gateway, net.pod_end};
+    const Error error = Net::error_of(net.pod, add_route(route));
     CHECK(error.code() == Errc::already_exists);
   }
   output_in(net.pod_netns,
@@ -276,23 +280,52 @@ TEST_CASE("a default route of each family is added once, and routes of other tab
 
   const auto routes = list_routes(net.pod);
   REQUIRE(routes);
-  const auto has = [&](const std::optional<Prefix>& destination, const std::optional<IpAddress>& gateway) {
+  const auto has = [&](const Prefix& destination, const std::optional<IpAddress>& gateway, std::uint32_t table = 254) {
     return std::count_if(routes->begin(), routes->end(), [&](const Route& route) {
-      return route.destination == destination && route.gateway == gateway && route.ifindex == net.pod_end;
+      return route.table == table && route.destination == destination && route.gateway == gateway &&
+             route.ifindex == net.pod_end;
     });
   };
-  CHECK(has(std::nullopt, v4) == 1);
-  CHECK(has(std::nullopt, v6) == 1);
+  CHECK(has(kDefault4, v4) == 1);
+  CHECK(has(kDefault6, v6) == 1);
   CHECK(has(*Prefix::parse("10.1.0.0/24"), std::nullopt) == 1);
   CHECK(has(*Prefix::parse("fd00::/64"), std::nullopt) == 1);
-  CHECK(std::to_string(routes->size()) + "\n" == output_in(net.pod_netns, "(ip route; ip -6 route) | wc -l"));
+  CHECK(has(*Prefix::parse("10.50.0.0/16"), v4, 100) == 1);
+  CHECK(has(*Prefix::parse("10.60.0.0/16"), v4, 1000) == 1);
+}
+
+TEST_CASE("a route has what it was given, and is listed so") {
+  Net net;
+  net.up();
+  Net::must(net.pod, add_address(net.pod_end, address("10.1.0.5", 24)));
+  Net::must(net.pod, add_address(net.pod_end, address("fd00::5", 64)));
+  const IpAddress v4 = *IpAddress::parse("10.1.0.1");
+  const IpAddress v6 = *IpAddress::parse("fd00::1");
+  // The largest values that the kernel keeps as they are.
+  const std::vector<Route> wanted{
+      {*Prefix::parse("10.50.0.0/16"), v4, net.pod_end, 1000, 77, 1400, 1300, 0},
+      {*Prefix::parse("10.51.0.0/16"), v4, net.pod_end, 254, 0, 65520, 65495, 0},
+      {*Prefix::parse("10.52.0.0/16"), std::nullopt, net.pod_end, 100, 1, 0, 0, 253},
+      {*Prefix::parse("10.53.0.1/32"), std::nullopt, net.pod_end, 254, 0, 0, 0, 254},
+      {*Prefix::parse("fd50::/64"), v6, net.pod_end, 1000, 77, 1400, 1300, 0},
+      {*Prefix::parse("fd51::/64"), std::nullopt, net.pod_end, 100, 1, 65520, 65495, 0},
+      {kDefault6, v6, net.pod_end, 254, 1024, 0, 0, 0},
+  };
+  for (const Route& route : wanted) {
+    Net::must(net.pod, add_route(route));
+    CHECK(Net::error_of(net.pod, add_route(route)).code() == Errc::already_exists);
+  }
+  const auto routes = list_routes(net.pod);
+  REQUIRE(routes);
+  for (const Route& route : wanted)
+    CHECK_MESSAGE(std::count(routes->begin(), routes->end(), route) == 1, route.destination.to_string());
 }
 
 TEST_CASE("a gateway that is not on link is refused in the kernel's words") {
   Net net;
   net.up();
   Net::must(net.pod, add_address(net.pod_end, address("10.1.0.5", 24)));
-  const Error error = Net::error_of(net.pod, add_default_route(net.pod_end, *IpAddress::parse("10.9.0.1")));
+  const Error error = Net::error_of(net.pod, add_route({kDefault4, *IpAddress::parse("10.9.0.1"), net.pod_end}));
   CHECK(error.to_string() == "Nexthop has invalid gateway: Network is unreachable (ENETUNREACH)");
 }
 

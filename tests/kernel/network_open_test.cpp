@@ -46,6 +46,8 @@ TEST_CASE("opening again adopts the bridge and changes nothing") {
     Network again = must(Network::open(fixture.datapath, network_options()));
     CHECK(again.bridge_ifindex() == fixture.network.bridge_ifindex());
     CHECK(again.bridge().view() == "patu0");
+    CHECK(again.bridge_mac() == fixture.network.bridge_mac());
+    CHECK(again.bridge_mac().to_string() == "0a:58:0a:c8:00:01");
   }
   CHECK(output_of("ip -o link; ip -o addr show dev patu0") == state);
   CHECK(to_string(Census::take()) == to_string(before));
@@ -89,10 +91,13 @@ TEST_CASE("bad options are refused and nothing is made") {
   NetworkOptions options = network_options();
   const auto refuse_invalid = [&](const char* text) { refuse(fixture, options, Errc::invalid_argument, text); };
   options.subnets.clear();
-  refuse_invalid("a network needs a subnet");
+  refuse_invalid("a default route needs a subnet");
   options = network_options("patu0", "10.200.0.0/24", nullptr);
-  options.subnets.push_back({*Prefix::parse("10.201.0.0/24")});
-  refuse_invalid("at most one subnet of each family");
+  options.subnets.push_back({*Prefix::parse("10.200.0.128/25")});
+  refuse_invalid("subnet 10.200.0.0/24 overlaps 10.200.0.128/25");
+  options = network_options();
+  options.name = std::string(256, 'x');
+  refuse_invalid("the network's name has more than 255 bytes");
   options = network_options("patu0", "10.200.0.0/31");
   refuse_invalid("no room");
   options = network_options();
@@ -106,6 +111,11 @@ TEST_CASE("bad options are refused and nothing is made") {
   options = network_options();
   options.gateway = false;
   refuse_invalid("a default route needs the gateway");
+  options = network_options();
+  for (const char* name : {"all", "default"}) {
+    options = network_options(name);
+    refuse_invalid("settings for all interfaces");
+  }
   options = network_options();
   options.redirect_excluded_ports = {0};
   refuse_invalid("port 0");
@@ -137,6 +147,48 @@ TEST_CASE("attaching to a bridge that is gone says so, and leaves nothing") {
   REQUIRE_FALSE(refused);
   check_error(refused.error(), Errc::not_found, "bridge patu0 is gone; open the network again");
   CHECK(to_string(Census::take()) == to_string(before));
+}
+
+TEST_CASE("a new bridge takes no router advertisements, wherever it lives; one that is up keeps what it has") {
+  InstanceFixture fixture;
+  const char* read = "cat /proc/sys/net/ipv6/conf/patu0/accept_ra";
+  NetworkOptions options = network_options();
+  SUBCASE("here") {
+    Network network = must(Network::open(fixture.datapath, options));
+    CHECK(output_of(read) == "0\n");
+    output_of("echo 1 > /proc/sys/net/ipv6/conf/patu0/accept_ra");
+    CHECK(Network::open(fixture.datapath, options));
+    CHECK(output_of(read) == "1\n");
+    must(network.remove());
+  }
+  SUBCASE("in another namespace") {
+    const Netns node = must(Netns::create());
+    options.netns = &node;
+    Network network = must(Network::open(fixture.datapath, options));
+    CHECK(output_in(node, read) == "0\n");
+    must(network.remove());
+  }
+  SUBCASE("one that was not up yet") {
+    output_of("ip link add patu0 type bridge");
+    CHECK(output_of(read) == "1\n");
+    must(must(Network::open(fixture.datapath, options)).remove());
+  }
+}
+
+TEST_CASE("where /proc/sys is read-only a network with subnets is opened, and one without is not") {
+  InstanceFixture fixture;
+  REQUIRE(output_of("mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys && echo ok") == "ok\n");
+  NetworkOptions options = network_options();
+  options.subnets.clear();
+  options.default_route = false;
+  refuse(fixture, options, Errc::io, "accept_ra");
+  Network network = must(Network::open(fixture.datapath, network_options()));
+  CHECK(output_of("cat /proc/sys/net/ipv6/conf/patu0/accept_ra") == "1\n");
+  must(network.remove());
+  output_of("umount /proc/sys; echo 0 > /proc/sys/net/ipv6/conf/default/accept_ra");
+  REQUIRE(output_of("mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys && echo ok") == "ok\n");
+  must(must(Network::open(fixture.datapath, options)).remove());
+  output_of("umount /proc/sys; echo 1 > /proc/sys/net/ipv6/conf/default/accept_ra");
 }
 
 TEST_CASE("eight processes that open the same network at once make one bridge between them") {

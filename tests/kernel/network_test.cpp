@@ -23,6 +23,7 @@ TEST_CASE("an attached pod has interface, MAC, addresses, routes, MTU and loopba
   CHECK(web.addresses == std::vector<InterfaceAddress>{{ip("10.200.0.2"), 24}, {ip("fd00:200::2"), 64}});
   CHECK(web.gateways == std::vector{ip("10.200.0.1"), ip("fd00:200::1")});
   CHECK(web.mac.to_string() == "0a:58:0a:c8:00:02");
+  CHECK(web.host_mac == host_mac(web.host_ifname));
   CHECK(web.mtu == 1400);
   CHECK_FALSE(web.socket_redirect);
 
@@ -33,14 +34,16 @@ TEST_CASE("an attached pod has interface, MAC, addresses, routes, MTU and loopba
   CHECK(count_of(inside, "link/ether 0a:58:0a:c8:00:02") == 1);
   CHECK(count_of(inside, "mtu 1400") == 1);
   CHECK(count_of(inside, "inet 127.0.0.1/8") == 1);
+  CHECK(output_in(pod, "cat /proc/sys/net/ipv4/conf/eth0/arp_notify") == "1\n");
   CHECK(count_of(output_in(pod, "ip -o addr show to fd00:200::2 tentative"), "fd00") == 0);
   CHECK(count_of(output_in(pod, "ip route; ip -6 route"), "default via 10.200.0.1 dev eth0") == 1);
   CHECK(count_of(output_in(pod, "ip route; ip -6 route"), "default via fd00:200::1 dev eth0") == 1);
 
   const std::string outside = output_of("ip -d -o link show dev " + web.host_ifname.to_string());
   CHECK(count_of(outside, std::to_string(web.host_ifindex) + ": ") == 1);
-  for (const char* part :
-       {"master patu0", "mtu 1400", "state UP", "alias patu1 ", " web-1 eth0 10.200.0.2 fd00:200::2 "})
+  CHECK(count_of(outside, "link/ether " + web.host_mac.to_string()) == 1);
+  for (const char* part : {"master patu0", "mtu 1400", "state UP", "alias patu2 ",
+                           " web-1 eth0 10.200.0.2 fd000200000000000000000000000002 "})
     CHECK_MESSAGE(count_of(outside, part) == 1, outside);
   const std::string filter = output_of("tc filter show dev " + web.host_ifname.to_string() + " ingress");
   CHECK_MESSAGE(count_of(filter, "direct-action") == 1, filter);
@@ -158,6 +161,7 @@ TEST_CASE("finding and listing give what attach gave") {
     CHECK(one.id == other.id);
     CHECK(one.host_ifname == other.host_ifname);
     CHECK(one.host_ifindex == other.host_ifindex);
+    CHECK(one.host_mac == other.host_mac);
     CHECK(one.mac == other.mac);
     CHECK(one.addresses == other.addresses);
     CHECK(one.gateways == other.gateways);

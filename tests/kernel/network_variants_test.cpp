@@ -73,7 +73,7 @@ TEST_CASE("a pod can have interfaces on two networks of an instance") {
 
   auto moved = second.attach({id("web-1"), &pod});
   REQUIRE_FALSE(moved);
-  check_error(moved.error(), Errc::already_exists, "attach web-1/eth0: it is attached to another bridge");
+  check_error(moved.error(), Errc::already_exists, "attach web-1/eth0: it is attached to another network");
   must(second.detach(id("web-1")));
   CHECK(must(fixture.network.list()).size() == 1);
   CHECK(must(fixture.network.reconcile()).detached.empty());

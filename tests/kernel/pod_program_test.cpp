@@ -11,6 +11,7 @@
 
 #include "base/thread.hpp"
 #include "base/try.hpp"
+#include "names.hpp"
 #include "pod_node.hpp"
 
 namespace patu::test {
@@ -38,6 +39,26 @@ TEST_CASE("a packet that the pod sent by way of the gateway gets the other pod's
   const Verdict v6 = node.run(v6_frame(kPeerV6, kGatewayMac));
   CHECK(v6.value == kStraight);
   CHECK(v6.frame == v6_frame());
+}
+
+TEST_CASE("what an isolated pod sends to another one goes on to the bridge, all else goes straight") {
+  Node node;
+  const auto isolate = [&](const IpAddress& address, bool isolated) {
+    auto pod = node.program().pods().lookup(address_key(address));
+    REQUIRE((pod && *pod));
+    (*pod)->flags = isolated ? PATU_POD_ISOLATED : 0;
+    REQUIRE(node.program().pods().put(address_key(address), **pod));
+  };
+  for (const bool from : {false, true})
+    for (const bool to : {false, true}) {
+      for (const IpAddress& address : {kV4, kV6}) isolate(address, from);
+      for (const IpAddress& address : {kPeerV4, kPeerV6}) isolate(address, to);
+      const int wanted = from && to ? kGoOn : kStraight;
+      CHECK(node.verdict(v4_frame()) == wanted);
+      CHECK(node.verdict(v6_frame()) == wanted);
+      CHECK(node.verdict(v4_frame(kPeerV4, kGatewayMac)) == wanted);
+      CHECK(node.verdict(v4_frame(kFarV4, kGatewayMac)) == kGoOn);
+    }
 }
 
 TEST_CASE("what is not for another pod of the bridge goes on to the bridge, unchanged") {

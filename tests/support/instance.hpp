@@ -40,7 +40,10 @@ struct InstanceFixture {
   Datapath datapath;
 
   explicit InstanceFixture(const DatapathOptions& wanted = datapath_options())
-      : options(wanted), datapath(must(Datapath::open(wanted))) {}
+      : options(wanted), datapath(must(Datapath::open(wanted))) {
+    // Opens every map, so that what is counted later are descriptors that somebody forgot.
+    (void)must(datapath.status());
+  }
   ~InstanceFixture() {
     if (auto unloaded = Datapath::unload(options, UnloadMode::force); !unloaded)
       FAIL_CHECK(unloaded.error().to_string());

@@ -14,6 +14,12 @@ struct PoolFixture : InstanceFixture {
 
 inline IpAddress acquired(AddressPool& pool, const AttachmentId& owner) { return must(pool.acquire(owner)); }
 
+// Sets the times of all released addresses back, as if the clock had gone on.
+inline void age_released(std::uint64_t seconds) {
+  const Releases released("released");
+  for (auto [address, at] : released.all()) released.put(address, at - seconds * 1'000'000'000u);
+}
+
 // No lease and no record is left.
 inline void check_no_leases() {
   CHECK(Leases("leases").size() == 0);

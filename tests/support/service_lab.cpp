@@ -47,6 +47,8 @@ ServiceLab::ServiceLab(const DatapathOptions& options, PeerNames names)
     : options_(options), netns_(take(Netns::current())) {
   if (const std::string said = output_of(std::string("(") + kRoutes + ") 2>&1"); !said.empty()) fail_test(said);
   datapath_ = std::make_unique<Datapath>(take(Datapath::open(options)));
+  (void)take(
+      datapath_->status());  // opens every map, so that what is counted later are descriptors that somebody forgot
   if (names == PeerNames::truth) {
     const std::string links = datapath_->instance()->directory() + "/links/";
     for (const char* link : {"sock4_getpeername", "sock6_getpeername"})

@@ -109,10 +109,44 @@ TEST_CASE("subnets from which nothing could be handed out are refused") {
   check_refused(in, "last address fd00::1 is outside");
 }
 
+TEST_CASE("the capacity of a subnet is the number of addresses that it hands out") {
+  const auto capacity_of = [](const Subnet& in) { return capacity(completed(in)); };
+  constexpr std::uint64_t kMost = UINT64_MAX;
+  CHECK(capacity_of(subnet("10.1.0.0/30")) == 1);
+  CHECK(capacity_of(subnet("10.1.0.0/24")) == 253);
+  CHECK(capacity_of(subnet("10.0.0.0/8")) == 16777213);
+  CHECK(capacity_of(subnet("fd00::/126")) == 2);
+  CHECK(capacity_of(subnet("fd00::/64")) == kMost - 1);
+  CHECK(capacity_of(subnet("fd00::/63")) == kMost);
+  CHECK(capacity_of(subnet("fd00::/8")) == kMost);
+  Subnet in = subnet("10.1.0.0/24");
+  in.reserved = {ip("10.1.0.0"), ip("10.1.0.1"), ip("10.1.0.7"), ip("10.1.0.7"), ip("10.1.0.200"), ip("10.1.0.255")};
+  CHECK(capacity_of(in) == 251);
+  in.first = ip("10.1.0.5");
+  in.last = ip("10.1.0.9");
+  CHECK(capacity_of(in) == 4);
+  in.gateway = ip("10.1.0.9");
+  CHECK(capacity_of(in) == 3);
+  in = subnet("fd00::/32");
+  in.first = ip("fd00::ffff:ffff:ffff:fffe");
+  in.last = ip("fd00:0:0:1::2");
+  CHECK(capacity_of(in) == 5);
+}
+
+TEST_CASE("the capacity is what is counted when all are taken") {
+  for (const char* prefix : {"10.1.0.0/30", "10.1.0.0/26", "10.1.0.0/22", "fd00::/120"}) {
+    Subnet in = subnet(prefix);
+    in.reserved = {in.prefix.network(), in.prefix.last(), ip(in.prefix.is_v4() ? "10.1.0.1" : "fd00::9")};
+    Candidates candidates(completed(in));
+    CHECK(all_of(candidates, seconds{0}, false).size() == capacity(completed(in)));
+  }
+}
+
 TEST_CASE("what has rested longest comes first, then what was never used, and what has not rested last") {
   Candidates candidates(completed(subnet("10.1.0.0/29")));
   candidates.reset({ip("10.1.0.3")},
-                   {{seconds{50}, ip("10.1.0.6")}, {seconds{10}, ip("10.1.0.5")}, {seconds{95}, ip("10.1.0.2")}});
+                   {{seconds{50}, ip("10.1.0.6")}, {seconds{10}, ip("10.1.0.5")}, {seconds{95}, ip("10.1.0.2")}},
+                   ip("10.1.0.1"));
   const BootTime now = seconds{115};
   CHECK(candidates.next(now, false) == Offer{ip("10.1.0.5"), seconds{10}});
   CHECK(candidates.next(now, false) == Offer{ip("10.1.0.6"), seconds{50}});
@@ -124,14 +158,14 @@ TEST_CASE("what has rested longest comes first, then what was never used, and wh
 
 TEST_CASE("an address rests for exactly a minute") {
   Candidates candidates(completed(subnet("10.1.0.0/30")));
-  candidates.reset({}, {{seconds{100}, ip("10.1.0.2")}});
+  candidates.reset({}, {{seconds{100}, ip("10.1.0.2")}}, ip("10.1.0.1"));
   CHECK_FALSE(candidates.next(seconds{160} - BootTime{1}, false));
   CHECK(candidates.next(seconds{160}, false));
 }
 
 TEST_CASE("what is leased is not offered, even if it is said to be released as well") {
   Candidates candidates(completed(subnet("10.1.0.0/29")));
-  candidates.reset({ip("10.1.0.2"), ip("10.1.0.4")}, {{seconds{1}, ip("10.1.0.4")}});
+  candidates.reset({ip("10.1.0.2"), ip("10.1.0.4")}, {{seconds{1}, ip("10.1.0.4")}}, ip("10.1.0.1"));
   CHECK(all_of(candidates, seconds{1000}, true) == std::vector{ip("10.1.0.3"), ip("10.1.0.5"), ip("10.1.0.6")});
 }
 
@@ -146,9 +180,34 @@ TEST_CASE("an address that is released later is offered, but a reserved one neve
   CHECK(all_of(candidates, seconds{10}, true) == std::vector{ip("10.1.0.2"), ip("10.1.0.6")});
 }
 
-TEST_CASE("a reset starts from the first address again") {
+TEST_CASE("a reset starts where it is told to, and goes around once") {
   Candidates candidates(completed(subnet("10.1.0.0/29")));
   CHECK(all_of(candidates, seconds{0}, false).size() == 5);
-  candidates.reset({ip("10.1.0.2")}, {});
+  candidates.reset({ip("10.1.0.2")}, {}, ip("10.1.0.1"));
   CHECK(candidates.next(seconds{0}, false) == Offer{ip("10.1.0.3"), std::nullopt});
+  candidates.reset({ip("10.1.0.6")}, {}, ip("10.1.0.4"));
+  CHECK(candidates.next_unused() == ip("10.1.0.4"));
+  CHECK(all_of(candidates, seconds{0}, false) ==
+        std::vector{ip("10.1.0.4"), ip("10.1.0.5"), ip("10.1.0.2"), ip("10.1.0.3")});
+  CHECK_FALSE(candidates.next_unused());
+}
+
+TEST_CASE("looking at the next one that was never used does not take it") {
+  Candidates candidates(completed(subnet("10.1.0.0/29")));
+  candidates.reset({ip("10.1.0.2"), ip("10.1.0.3")}, {{seconds{0}, ip("10.1.0.4")}}, ip("10.1.0.2"));
+  CHECK(candidates.next_unused() == ip("10.1.0.5"));
+  CHECK(candidates.next_unused() == ip("10.1.0.5"));
+  CHECK(candidates.next(seconds{0}, false) == Offer{ip("10.1.0.5"), std::nullopt});
+  CHECK(candidates.next_unused() == ip("10.1.0.6"));
+}
+
+TEST_CASE("a range of one address, and one that starts at its last") {
+  Subnet in = subnet("10.1.0.0/24");
+  in.first = in.last = ip("10.1.0.9");
+  Candidates one(completed(in));
+  CHECK(all_of(one, seconds{0}, false) == std::vector{ip("10.1.0.9")});
+  Candidates candidates(completed(subnet("10.1.0.0/29")));
+  candidates.reset({}, {}, ip("10.1.0.6"));
+  CHECK(all_of(candidates, seconds{0}, false) ==
+        std::vector{ip("10.1.0.6"), ip("10.1.0.2"), ip("10.1.0.3"), ip("10.1.0.4"), ip("10.1.0.5")});
 }

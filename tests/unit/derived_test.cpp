@@ -20,7 +20,7 @@ AttachmentId id(const std::string& container, const char* ifname = "eth0") {
 constexpr std::uint32_t kTag = 0xdeadbeef;
 
 Record record() {
-  Record out{id("web-1")};
+  Record out{id("web-1"), 0xcafe};
   out.v4 = ip("10.200.0.5");
   out.v6 = ip("fd00:200::5");
   out.mac = *MacAddress::parse("0a:58:0a:c8:00:05");
@@ -85,24 +85,26 @@ TEST_CASE("keys are the addresses' bytes and back") {
 
 TEST_CASE("a record survives the way through an alias") {
   const std::string alias = format_alias(kTag, record());
-  CHECK(alias == "patu1 deadbeef web-1 eth0 10.200.0.5 fd00:200::5 0a580ac80005 1 1234");
+  CHECK(alias == "patu2 deadbeef cafe web-1 eth0 10.200.0.5 fd000200000000000000000000000005 0a580ac80005 1 1234");
   CHECK(parse_alias(kTag, alias) == record());
   for (const bool v4 : {false, true}) {
     Record one = record();
     (v4 ? one.v6 : one.v4).reset();
     CHECK(parse_alias(kTag, format_alias(kTag, one)) == one);
+    (v4 ? one.v4 : one.v6).reset();
+    CHECK(parse_alias(kTag, format_alias(kTag, one)) == one);
   }
 }
 
 TEST_CASE("the longest record fits into an alias") {
-  Record longest{id(std::string(AttachmentId::kMaxContainerIdLength, 'x'), "fifteen-letters")};
+  Record longest{id(std::string(AttachmentId::kMaxContainerIdLength, 'x'), "fifteen-letters"), UINT32_MAX};
   longest.v4 = ip("255.255.255.254");
   longest.v6 = ip("1111:2222:3333:4444:5555:6666:7777:8888");
   longest.mac = *MacAddress::parse("fe:ff:ff:ff:ff:ff");
   longest.flags = 0xffff;
   longest.netns_cookie = UINT64_MAX;
   const std::string alias = format_alias(UINT32_MAX, longest);
-  CHECK(alias.size() == 250);
+  CHECK(alias.size() == kMaxAliasLength);
   CHECK(parse_alias(UINT32_MAX, alias) == longest);
 }
 
@@ -115,17 +117,46 @@ TEST_CASE("an alias that is not exactly this instance's record is nobody's") {
   CHECK_FALSE(parse_alias(kTag, alias + " "));
   CHECK_FALSE(parse_alias(kTag, alias + " more"));
   CHECK_FALSE(parse_alias(kTag, " " + alias));
+  REQUIRE(parse_alias(
+      kTag, "patu2 deadbeef cafe web-1 eth0 10.200.0.5 fd000200000000000000000000000005 0a580ac80005 1 1234"));
   for (const char* text :
-       {"patu2 deadbeef web-1 eth0 10.200.0.5 fd00:200::5 0a580ac80005 1 1234",
-        "patu1 deadbeef web/1 eth0 10.200.0.5 fd00:200::5 0a580ac80005 1 1234",
-        "patu1 deadbeef web-1 eth0 fd00:200::5 fd00:200::5 0a580ac80005 1 1234",
-        "patu1 deadbeef web-1 eth0 10.200.0.5 10.200.0.5 0a580ac80005 1 1234",
-        "patu1 deadbeef web-1 eth0 - - 0a580ac80005 1 1234", "patu1 deadbeef web-1 eth0 10.200.0.5 - 0a580ac800 1 1234",
-        "patu1 deadbeef web-1 eth0 10.200.0.5 - 0a580ac8000g 1 1234",
-        "patu1 deadbeef web-1 eth0 10.200.0.5 - 0a580ac80005 10000 1234",
-        "patu1 deadbeef web-1 eth0 10.200.0.5 - 0a580ac80005 1 11234567812345678",
-        "patu1 deadbeef web-1 eth0 10.200.0.5 - 0a580ac80005 1 -1"})
+       {"patu1 deadbeef cafe web-1 eth0 10.200.0.5 fd000200000000000000000000000005 0a580ac80005 1 1234",
+        "patu3 deadbeef cafe web-1 eth0 10.200.0.5 fd000200000000000000000000000005 0a580ac80005 1 1234",
+        "patu2 deadbeef - web-1 eth0 10.200.0.5 fd000200000000000000000000000005 0a580ac80005 1 1234",
+        "patu2 deadbeef 1cafecafe0 web-1 eth0 10.200.0.5 fd000200000000000000000000000005 0a580ac80005 1 1234",
+        "patu2 deadbeef cafe web/1 eth0 10.200.0.5 fd000200000000000000000000000005 0a580ac80005 1 1234",
+        "patu2 deadbeef cafe web-1 eth0 fd00:200::5 fd000200000000000000000000000005 0a580ac80005 1 1234",
+        "patu2 deadbeef cafe web-1 eth0 0ac80005 fd000200000000000000000000000005 0a580ac80005 1 1234",
+        "patu2 deadbeef cafe web-1 eth0 10.200.0.5 fd00:200::5 0a580ac80005 1 1234",
+        "patu2 deadbeef cafe web-1 eth0 10.200.0.5 10.200.0.5 0a580ac80005 1 1234",
+        "patu2 deadbeef cafe web-1 eth0 10.200.0.5 fd0002000000000000000000000000050 0a580ac80005 1 1234",
+        "patu2 deadbeef cafe web-1 eth0 10.200.0.5 fd00020000000000000000000000000g 0a580ac80005 1 1234",
+        "patu2 deadbeef cafe web-1 eth0 10.200.0.5 00000000000000000000ffff0ac80005 0a580ac80005 1 1234",
+        "patu2 deadbeef cafe web-1 eth0 10.200.0.5 fd000200000000000000000000000005 0a580ac800 1 1234",
+        "patu2 deadbeef cafe web-1 eth0 10.200.0.5 fd000200000000000000000000000005 0a580ac8000g 1 1234",
+        "patu2 deadbeef cafe web-1 eth0 10.200.0.5 fd000200000000000000000000000005 0a580ac80005 10000 1234",
+        "patu2 deadbeef cafe web-1 eth0 10.200.0.5 fd000200000000000000000000000005 0a580ac80005 1 11234567812345678",
+        "patu2 deadbeef cafe web-1 eth0 10.200.0.5 fd000200000000000000000000000005 0a580ac80005 1 -1",
+        "patu2 deadbeef web-1 eth0 10.200.0.5 - 0a580ac80005 1 1234"})
     CHECK_MESSAGE(!parse_alias(kTag, text), text);
+}
+
+TEST_CASE("networks of different names have different tags") {
+  CHECK(network_tag("patu0") == network_tag(std::string("patu0")));
+  CHECK(network_tag("patu0") != network_tag("patu1"));
+  CHECK(network_tag("") != network_tag(std::string_view("\0", 1)));
+}
+
+TEST_CASE("a pod without addresses has a MAC that follows from its id, and is no other's") {
+  std::set<MacAddress> macs;
+  for (int i = 0; i < 1000; ++i) {
+    macs.insert(id_mac(id("web-" + std::to_string(i))));
+    macs.insert(id_mac(id("web-" + std::to_string(i), "eth1")));
+    macs.insert(host_mac(host_ifname(id("web-" + std::to_string(i)))));
+  }
+  CHECK(macs.size() == 3000);
+  CHECK(id_mac(id("web-1")) == id_mac(id("web-1")));
+  CHECK(id_mac(id("web-1")).bytes()[0] == 0x0e);
 }
 
 TEST_CASE("instances of different names have different tags, wherever their file system is mounted") {

@@ -58,7 +58,8 @@
 // OWNERSHIP. Handles (patu_datapath, patu_network, …) come from an `open` and go with `close`; that ends the handle, and
 // nothing in the kernel. A handle may be closed before or after the one it was opened with. Results (patu_attachments, …) go
 // with `free`; whatever is reached through a result lives as long as it does, and does not depend on the handle. To close or
-// free NULL does nothing. What you pass in, strings and arrays, is borrowed for the call only.
+// free NULL does nothing. What was closed or freed must not be used again, nor closed twice: patu cannot tell, and promises
+// nothing then. What you pass in, strings and arrays, is borrowed for the call only.
 //
 // STRUCTS THAT GROW start with `struct_size`, which the PATU_*_INIT macros set; every other field may be 0 or NULL, and then has
 // its default. Fields are only ever appended. A caller with a shorter struct gets the defaults; one with a longer struct gets
@@ -279,6 +280,11 @@ typedef struct patu_datapath patu_datapath;
 // Since 0.1.
 PATU_C_API patu_status patu_datapath_open(const patu_datapath_options *options, patu_datapath **datapath,
                                           patu_error **err);
+// Adopts what is pinned, programs of another build included, and loads, upgrades and writes nothing: for whoever looks, or takes
+// away. Of the options (NULL: all defaults) only `instance` and `bpffs` count.
+// Errors: invalid_argument, not_found (nothing is loaded), permission_denied, version_mismatch, protocol, io. Since 0.1.
+PATU_C_API patu_status patu_datapath_adopt(const patu_datapath_options *options, patu_datapath **datapath,
+                                           patu_error **err);
 PATU_C_API void patu_datapath_close(patu_datapath *datapath);
 
 typedef struct patu_program {
@@ -388,8 +394,8 @@ PATU_C_API patu_status patu_address_pool_open(const patu_datapath *datapath, con
                                               patu_address_pool **pool, patu_error **err);
 PATU_C_API void patu_address_pool_close(patu_address_pool *pool);
 
-// Leases `requested`, or, where that is NULL, the free address that was released longest ago. An owner that already has a lease
-// in this pool gets the same again. `address` is optional.
+// Leases `requested`, or, where that is NULL, a free address in turn: never one that was released less than 60 s ago while another
+// is free. An owner that already has a lease in this pool gets the same again. `address` is optional.
 // Errors: exhausted (no free address, or the map of leases is full), already_exists (the owner has another address of this
 //   family; or the one requested is somebody else's), invalid_argument (requested: outside of the prefix, or the gateway),
 //   timed_out, io. Since 0.1.
@@ -404,6 +410,14 @@ PATU_C_API patu_status patu_address_pool_find(const patu_address_pool *pool, con
                                               patu_address *address, patu_error **err);
 // All leases of the pool, by address. O(leases). Errors: io, protocol. Since 0.1.
 PATU_C_API patu_status patu_address_pool_list(const patu_address_pool *pool, patu_leases **leases, patu_error **err);
+// A value: never changes its size.
+typedef struct patu_pool_usage {
+  uint64_t capacity;  // addresses that can be handed out; at most 2^64 - 1
+  uint64_t leased;    // of these and of the reserved ones
+} patu_pool_usage;
+
+// O(leases). Errors: io. Since 0.1.
+PATU_C_API patu_status patu_address_pool_usage(const patu_address_pool *pool, patu_pool_usage *usage, patu_error **err);
 // With its defaults filled in; lives as long as the handle. NULL for NULL. Since 0.1.
 PATU_C_API const patu_subnet *patu_address_pool_subnet(const patu_address_pool *pool);
 
@@ -412,17 +426,49 @@ PATU_C_API const patu_subnet *patu_address_pool_subnet(const patu_address_pool *
 #define PATU_NETWORK_NO_GATEWAY 1u        // the bridge gets no address; goes with PATU_NETWORK_NO_DEFAULT_ROUTE
 #define PATU_NETWORK_NO_DEFAULT_ROUTE 2u  // pods get no default route through the gateway
 #define PATU_NETWORK_SOCKET_REDIRECT 4u   // pods that do not say otherwise choose socket redirection
+// Takes other addresses of the subnets' families off the bridge, instead of refusing it: in IPv6 those that overlap only.
+#define PATU_NETWORK_FORCE_GATEWAY 8u
+#define PATU_NETWORK_HAIRPIN 16u      // pods' ports send back what they receive where it is for themselves
+#define PATU_NETWORK_PROMISCUOUS 32u  // the bridge receives every frame; not together with hairpin
+#define PATU_NETWORK_ISOLATED 64u     // pods of the bridge do not reach each other, but the node and what is beyond it
+// Pods' IPv6 addresses are probed for duplicates; attach then waits for that, 1 to 2 s.
+#define PATU_NETWORK_DUPLICATE_ADDRESS_DETECTION 128u
+
+#define PATU_ROUTE_SCOPE 1u  // `scope` is given
+
+// A route that the pods of a network get, through their interface.
+typedef struct patu_route {
+  size_t struct_size;
+  patu_prefix destination;  // 0.0.0.0/0 or ::/0: a default route
+  patu_address gateway;     // all zero: the gateway of the pod's subnet of that family
+  uint32_t mtu;             // bytes; 0: the interface's
+  uint32_t advmss;          // bytes; 0: what follows from the MTU
+  uint32_t priority;        // the metric; 0: the kernel's default
+  uint32_t table;           // 0: the main table
+  uint32_t flags;           // PATU_ROUTE_*
+  uint32_t scope;  // rtnetlink(7): 0 universe, 253 link, 254 host; without the flag universe, link without a gateway
+  uint32_t reserved;
+} patu_route;
+#define PATU_ROUTE_INIT \
+  { .struct_size = sizeof(patu_route) }
 
 typedef struct patu_network_options {
   size_t struct_size;
-  const char *bridge;          // 1 to 15 bytes
-  const patu_subnet *subnets;  // one for IPv4, one for IPv6, or one of each
+  const char *bridge;  // 1 to 15 bytes
+  // Pods get one address of each family that occurs, from the first subnet that has a free one. None: pods get no address, what
+  // they send is not checked, and the fast path is not theirs.
+  const patu_subnet *subnets;
   size_t subnet_count;
   const uint16_t *redirect_excluded_ports;  // a connection from or to one of these is never redirected
   size_t redirect_excluded_port_count;
   const patu_netns *netns;  // in which the bridge lives; NULL: the caller's
   uint32_t mtu;             // bytes; 1280 to 65535 with IPv6, 68 to 65535 without; 0: 1500
   uint32_t flags;           // PATU_NETWORK_*
+  // Tells networks apart that share a bridge: an attachment belongs to the network of the name that it was made with, and every
+  // verb but remove leaves those of another name alone. At most 255 bytes. NULL: the bridge's name.
+  const char *name;
+  const patu_route *routes;  // what pods get beside their default route; a default route among them stands in for it
+  size_t route_count;
 } patu_network_options;
 #define PATU_NETWORK_OPTIONS_INIT \
   { .struct_size = sizeof(patu_network_options) }
@@ -458,7 +504,7 @@ typedef struct patu_attachment {
   uint32_t mtu;    // bytes
   uint32_t flags;  // PATU_POD_*; one of the two about socket redirection is set
   patu_mac mac;    // of the pod's interface
-  uint16_t reserved[3];
+  patu_mac host_mac;
 } patu_attachment;
 
 typedef struct patu_attachments patu_attachments;
@@ -493,6 +539,10 @@ typedef struct patu_network patu_network;
 //   subnets), busy (the instance serves another namespace), unsupported, permission_denied, timed_out, io. Since 0.1.
 PATU_C_API patu_status patu_network_open(const patu_datapath *datapath, const patu_network_options *options,
                                          patu_network **network, patu_error **err);
+// Makes and changes nothing: for whoever only takes away, looks or repairs, also where the bridge is gone (then its index is 0)
+// or was made with other options. attach needs the bridge. Errors: invalid_argument, busy, permission_denied, io. Since 0.1.
+PATU_C_API patu_status patu_network_adopt(const patu_datapath *datapath, const patu_network_options *options,
+                                          patu_network **network, patu_error **err);
 PATU_C_API void patu_network_close(patu_network *network);
 
 // Makes the interface in each pod's namespace, complete: addresses, routes, loopback up, fast path. It can be used at once. All
@@ -515,7 +565,7 @@ PATU_C_API patu_status patu_network_abandon(patu_network *network, const patu_at
 // NULL, is the pod's, whose inside is looked at too; it needs an `id`. Errors: not_found (no such attachment), io. Since 0.1.
 PATU_C_API patu_status patu_network_check(const patu_network *network, const patu_attachment_id *id,
                                           const patu_netns *netns, patu_deviations **deviations, patu_error **err);
-// All attachments, by id. Errors: io, protocol. Since 0.1.
+// All attachments of this network, by id. Errors: io, protocol. Since 0.1.
 PATU_C_API patu_status patu_network_list(const patu_network *network, patu_attachments **attachments, patu_error **err);
 // A list of this one. Errors: not_found, io, protocol. Since 0.1.
 PATU_C_API patu_status patu_network_find(const patu_network *network, const patu_attachment_id *id,
@@ -532,6 +582,8 @@ PATU_C_API patu_status patu_network_remove(patu_network *network, patu_error **e
 PATU_C_API const char *patu_network_bridge(const patu_network *network);
 // 0 for NULL. Since 0.1.
 PATU_C_API uint32_t patu_network_bridge_ifindex(const patu_network *network);
+// The bridge's own, set when it was made; all zero if there is no bridge. Since 0.1.
+PATU_C_API patu_status patu_network_bridge_mac(const patu_network *network, patu_mac *mac, patu_error **err);
 
 // ---- Services
 
