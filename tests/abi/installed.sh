@@ -15,6 +15,10 @@ for file in "$libdir/libpatu.so" "$libdir/libpatu_c.so.0" "$libdir/libpatu_c.a" 
   "$place/root$prefix/include/patu/patu.h" "$place/root$prefix/include/patu/patu.hpp"; do
   [ -e "$file" ] || die "$file was not installed"
 done
+for name in patu-cni 10-patu.conflist patu_cni.h libpatu_cni.so.0; do
+  [ -n "$(find "$place/root" -name "$name")" ] || die "$name was not installed"
+done
+[ -L "$(dirname "$(find "$place/root" -name patu-cni)")/patu" ] || die "the CNI plugin is not there by the name patu"
 cd "$place"
 
 cat >c.c <<'END'
@@ -44,7 +48,7 @@ says() {
 # shellcheck disable=SC2046 # flags are words
 {
   cc c.c $(pkg-config --cflags --libs patu_c) -o shared
-  cc c.c $(pkg-config --cflags patu_c) "$libdir/libpatu_c.a" -lbpf -lmnl -lstdc++ -pthread -o static
+  cc c.c $(pkg-config --cflags patu_c) "$libdir/libpatu_c.a" -lbpf -lmnl -lz -lstdc++ -pthread -o static
   c++ -std=c++20 cxx.cpp $(pkg-config --cflags --libs patu) -o cxx
 }
 says "C, pkg-config" ./shared

@@ -6,5 +6,5 @@ stripped=$(mktemp)
 trap 'rm -f "$stripped"' EXIT
 strip -o "$stripped" "$1"
 bytes=$(stat -c %s "$stripped")
-echo "libpatu_c.so, stripped: $bytes bytes, $(((bytes + 1023) / 1024)) KiB of at most $2 KiB"
+echo "$(basename "$1"), stripped: $bytes bytes, $(((bytes + 1023) / 1024)) KiB of at most $2 KiB"
 [ "$bytes" -le $(($2 * 1024)) ] || { echo "that is too much"; exit 1; }

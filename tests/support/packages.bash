@@ -6,7 +6,7 @@ has_header() { echo "#include <$1>" | "${CXX:-c++}" -x c++ -std=c++20 -fsyntax-o
 missing_packages() {
   local command
   for command in meson:meson ninja:ninja-build pkg-config:pkg-config g++:g++ clang++:clang bpftool:bpftool ip:iproute2 \
-      abidiff:abigail-tools; do
+      nft:nftables abidiff:abigail-tools; do
     command -v "${command%%:*}" >/dev/null || echo "${command#*:}"
   done
   local library
@@ -24,18 +24,58 @@ missing_packages() {
   fi
 }
 
+# Names the Debian packages that suite `runtime` needs and this machine lacks.
+missing_runtimes() {
+  local command
+  for command in containerd runc podman strace iptables go:golang-go; do
+    command -v "${command%%:*}" >/dev/null || echo "${command#*:}"
+  done
+  # In the tests' containers there is this program and no library.
+  { command -v busybox >/dev/null && ! ldd "$(command -v busybox)" >/dev/null 2>&1; } || echo busybox-static
+  local file
+  for file in /usr/lib/cni/bridge:containernetworking-plugins \
+      /usr/share/gocode/src/github.com/containernetworking/cni/libcni/api.go:golang-github-appc-cni-dev; do
+    [ -e "${file%%:*}" ] || echo "${file#*:}"
+  done
+  /usr/bin/python3 -c 'import grpc' 2>/dev/null || echo python3-grpcio
+}
+
+# Runs a command while no package may start a daemon: Debian asks this program first, and 101 is "forbidden by policy".
+without_daemons() {
+  local policy=/usr/sbin/policy-rc.d status
+  [ ! -e "$policy" ] || { "$@"; return; }
+  trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+  printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy"
+  "$@"
+  status=$?
+  rm -f "$policy"
+  trap - EXIT
+  return "$status"
+}
+
+install_packages() {
+  say "installing $*"
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq || say "apt-get update failed; going on with the package lists that are there"
+  # A package manager at work elsewhere holds the lock for a while.
+  without_daemons apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 "$@" >/dev/null
+}
+
+# What cannot be installed is no failure: the tests that need it are skipped, and say why.
+install_runtimes() {
+  local missing
+  mapfile -t missing < <(missing_runtimes)
+  [ "${#missing[@]}" -gt 0 ] && [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null || return 0
+  install_packages "${missing[@]}" || say "apt-get could not install ${missing[*]}"
+}
+
 install_missing() {
   local missing
   mapfile -t missing < <(missing_packages)
   [ "${#missing[@]}" -gt 0 ] || return 0
   [ "$(id -u)" -eq 0 ] || die "not installed: ${missing[*]}. Run as root to have them installed, or install these packages"
   command -v apt-get >/dev/null || die "not installed: ${missing[*]} (Debian's names), and there is no apt-get to do it"
-  say "installing ${missing[*]}"
-  export DEBIAN_FRONTEND=noninteractive
-  apt-get update -qq || say "apt-get update failed; going on with the package lists that are there"
-  # A package manager at work elsewhere holds the lock for a while.
-  apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 "${missing[@]}" >/dev/null ||
-    die "apt-get could not install ${missing[*]}"
+  install_packages "${missing[@]}" || die "apt-get could not install ${missing[*]}"
   mapfile -t missing < <(missing_packages)
   [ "${#missing[@]}" -eq 0 ] || die "still not found after installing: ${missing[*]}"
 }

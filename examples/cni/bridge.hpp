@@ -1,0 +1,30 @@
+// What the verbs of the bridge role share.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include <patu/network.hpp>
+
+#include "call.hpp"
+#include "egress.hpp"
+
+namespace cni::bridge {
+
+Added add(const Call& call);
+void del(const Call& call);
+void check(const Call& call);
+void gc(const Call& call);
+void status(const Call& call);
+
+// What the pods of these subnets look like from outside.
+MasqueradedNetwork masqueraded(const Config& config);
+bool has_family(const Config& config, bool v4);
+
+// The instance, if it is loaded. Throws Failure for one that is there and cannot be adopted.
+std::optional<patu::Datapath> find_datapath(const Config& config);
+
+// Stops masquerading if no pod of the network is left, and takes that back if one came in the meantime.
+void stop_masquerading_if_last(const patu::Network& network, const Config& config);
+
+}  // namespace cni::bridge

@@ -1,0 +1,72 @@
+// DEL and GC: nothing is loaded or made, every step runs whatever became of the others, and nothing to do is a success.
+#include <algorithm>
+
+#include "bridge.hpp"
+#include "delegated_ipam.hpp"
+#include "legacy_leases.hpp"
+#include "loopback.hpp"
+
+namespace cni::bridge {
+namespace {
+
+void detach(const Call& call) {
+  const auto datapath = find_datapath(call.config);
+  if (!datapath) return;
+  auto network = expect(patu::Network::adopt(*datapath, call.config.network));
+  expect(network.detach(call.id()));
+  stop_masquerading_if_last(network, call.config);
+}
+
+bool lists_interface(const Result& previous, const patu::IfName& ifname) {
+  const auto& interfaces = previous.interfaces;
+  return std::any_of(interfaces.begin(), interfaces.end(), [&](const Interface& interface) {
+    return interface.name == ifname.view() && !interface.sandbox.empty();
+  });
+}
+
+// The interface and the leases of a pod that the reference plugins made before a switch. An interface goes only if there is
+// a sign that it was made for this very attachment: a DEL that follows a refused ADD must not take another network's.
+void remove_legacy(const Call& call) {
+  const Config& config = call.config;
+  const auto pod = find_pod(call.request);
+  bool is_known = config.previous && lists_interface(*config.previous, call.id().ifname());
+  if (!config.ipam.data_dir.empty()) {
+    const LegacyLeases leases{config.ipam.data_dir, config.network.name};
+    const std::size_t before = legacy_addresses(leases).size();
+    if (before != 0) {
+      release_legacy(leases, call.id());
+      is_known = is_known || legacy_addresses(leases).size() < before;
+    }
+  }
+  if (pod && is_known && !is_own(*pod)) delete_foreign_interface(*pod, call.id().ifname());
+}
+
+}  // namespace
+
+void del(const Call& call) {
+  (void)find_pod(call.request);  // refuses the plugin's own namespace
+  Steps steps;
+  steps.run([&] { detach(call); });
+  steps.run([&] { remove_legacy(call); });
+  if (call.config.ipam.kind == IpamKind::delegated) steps.run([&] { delegated_del(call); });
+  steps.finish();
+}
+
+void gc(const Call& call) {
+  const std::vector<patu::AttachmentId>& keep = valid_attachments(call);
+  const Config& config = call.config;
+  Steps steps;
+  steps.run([&] {
+    const auto datapath = find_datapath(config);
+    if (!datapath) return;
+    auto network = expect(patu::Network::adopt(*datapath, config.network));
+    (void)expect(network.reconcile(keep));
+    stop_masquerading_if_last(network, config);
+  });
+  if (!config.ipam.data_dir.empty())
+    steps.run([&] { collect_legacy({config.ipam.data_dir, config.network.name}, keep); });
+  if (config.ipam.kind == IpamKind::delegated) steps.run([&] { delegated_call(call); });
+  steps.finish();
+}
+
+}  // namespace cni::bridge

@@ -1,0 +1,77 @@
+// Looking is cheap and the rule; changing reads what is there and replaces it, again if somebody else was faster.
+#include "egress.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+
+#include "failure.hpp"
+#include "masquerade_table.hpp"
+
+namespace cni {
+namespace {
+
+// Each try that fails is another process's that succeeds.
+constexpr std::chrono::seconds kPatience{10};
+// nf_tables' NFT_NAME_MAXLEN is 256; a set's name has a few bytes more than the network's.
+constexpr std::size_t kMaxNameBytes = 200;
+
+void require_name(const std::string& name, const char* what) {
+  // What nft(8) reads back without quotes.
+  constexpr std::string_view kAllowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
+  if (name.empty() || name.size() > kMaxNameBytes || name.find_first_not_of(kAllowed) != std::string::npos)
+    throw Failure(Code::invalid_config,
+                  std::string(what) + ": 1 to 200 letters, digits, '_', '.' and '-' are needed to masquerade");
+}
+
+MasqueradeTable table_of(const MasqueradedNetwork& network) {
+  require_name(network.instance, "instance");
+  require_name(network.name, "name of the network");
+  return MasqueradeTable(network.instance);
+}
+
+std::vector<AddressRange> ranges_of(const MasqueradedNetwork& network) {
+  return {network.pods.begin(), network.pods.end()};
+}
+
+// Reads, lets `edit` change what was read, and puts that in its place, until nobody has interfered. `edit` tells whether there
+// is anything to change.
+void change(const MasqueradeTable& table, const std::function<bool(MasqueradeContents&)>& edit) {
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  do {
+    MasqueradeContents contents = table.read();
+    if (!edit(contents) || table.replace(contents)) return;
+  } while (std::chrono::steady_clock::now() < deadline);
+  throw Failure(Code::try_again, "nftables table inet " + table.name() + ": others keep changing nftables");
+}
+
+}  // namespace
+
+void masquerade(const MasqueradedNetwork& network) {
+  const MasqueradeTable table = table_of(network);
+  const auto ranges = ranges_of(network);
+  if (ranges.empty() || table.deviations(network.name, ranges).empty()) return;
+  change(table, [&](MasqueradeContents& contents) {
+    if (table.deviations(network.name, ranges).empty()) return false;  // somebody else was faster
+    // Prefixes of an earlier configuration stay: there may be pods that have them.
+    auto& recorded = contents.networks[network.name];
+    for (const AddressRange& range : ranges)
+      if (std::find(recorded.begin(), recorded.end(), range) == recorded.end()) recorded.push_back(range);
+    return true;
+  });
+}
+
+std::vector<std::string> masquerade_deviations(const MasqueradedNetwork& network) {
+  const auto ranges = ranges_of(network);
+  const MasqueradeTable table = table_of(network);
+  return ranges.empty() ? std::vector<std::string>() : table.deviations(network.name, ranges);
+}
+
+void stop_masquerading(const MasqueradedNetwork& network) {
+  change(table_of(network), [&](MasqueradeContents& contents) {
+    const bool had = contents.networks.erase(network.name) != 0;
+    return had || (contents.exists && contents.networks.empty());
+  });
+}
+
+}  // namespace cni

@@ -1,0 +1,138 @@
+// The IPAM role: addresses for another plugin's interfaces, from the instance's leases instead of a directory of files.
+#include <algorithm>
+
+#include "call.hpp"
+#include "legacy_leases.hpp"
+#include "pools.hpp"
+
+namespace cni {
+namespace {
+
+std::optional<patu::Datapath> find_datapath(const Config& config) {
+  auto datapath = patu::Datapath::adopt(config.datapath);
+  if (datapath) return std::move(*datapath);
+  if (datapath.error().code() == patu::Errc::not_found) return std::nullopt;
+  throw Failure(datapath.error(), "instance '" + config.datapath.instance + "'");
+}
+
+std::vector<patu::Subnet> subnets_of(const Config& config) {
+  std::vector<patu::Subnet> subnets = config.network.subnets;
+  if (!config.ipam.data_dir.empty())
+    for (const patu::IpAddress& address : legacy_addresses({config.ipam.data_dir, config.network.name}))
+      for (patu::Subnet& subnet : subnets)
+        if (subnet.prefix.contains(address)) subnet.reserved.push_back(address);
+  return subnets;
+}
+
+std::vector<patu::AddressPool> open_pools(const patu::Datapath& datapath, const std::vector<patu::Subnet>& subnets) {
+  std::vector<patu::AddressPool> pools;
+  for (const patu::Subnet& subnet : subnets)
+    pools.push_back(expect(patu::AddressPool::open(datapath, subnet), "range " + subnet.prefix.to_string()));
+  return pools;
+}
+
+void release_all(std::vector<patu::AddressPool>& pools, const patu::AttachmentId& id) {
+  Steps steps;
+  for (patu::AddressPool& pool : pools) steps.run([&] { expect(pool.release(id)); });
+  steps.finish();
+}
+
+// From the first pool of the family that has a free one, or the requested one.
+Address acquire(std::vector<patu::AddressPool>& pools, const Call& call, bool v4) {
+  std::optional<Failure> why;
+  for (patu::AddressPool& pool : pools) {
+    const patu::Prefix& prefix = pool.subnet().prefix;
+    if (prefix.is_v4() != v4) continue;
+    const auto& wanted = call.config.addresses;
+    const auto requested =
+        std::find_if(wanted.begin(), wanted.end(), [&](const auto& one) { return one.is_v4() == v4; });
+    if (requested != wanted.end() && !prefix.contains(*requested)) continue;
+    auto address = requested == wanted.end() ? pool.acquire(call.id()) : pool.acquire(call.id(), *requested);
+    if (address) return {.address = {*address, prefix.length()}, .gateway = pool.subnet().gateway};
+    if (requested != wanted.end() && address.error().code() == patu::Errc::already_exists)
+      throw Failure(Code::address_in_use, address.error().to_string());
+    if (!why) why.emplace(address.error());
+    if (address.error().code() != patu::Errc::exhausted) break;
+  }
+  throw why ? *why : Failure(Code::address_outside_ranges, "a requested address is in no range of the network");
+}
+
+Added add(const Call& call) {
+  const Config& config = call.config;
+  const auto datapath = expect(patu::Datapath::open(config.datapath), "instance '" + config.datapath.instance + "'");
+  auto pools = open_pools(datapath, subnets_of(config));
+  Added added;
+  try {
+    for (const bool v4 : {true, false}) {
+      const auto is_of_family = [&](const patu::AddressPool& pool) { return pool.subnet().prefix.is_v4() == v4; };
+      if (std::any_of(pools.begin(), pools.end(), is_of_family))
+        added.result.addresses.push_back(acquire(pools, call, v4));
+    }
+  } catch (const Failure&) {
+    Steps undo;
+    undo.run([&] { release_all(pools, call.id()); });
+    throw;
+  }
+  added.result.routes = config.ipam.routes;
+  if (!config.ipam.resolv_conf.empty()) added.result.dns = read_resolv_conf(config.ipam.resolv_conf);
+  return added;
+}
+
+void del(const Call& call) {
+  const Config& config = call.config;
+  Steps steps;
+  steps.run([&] {
+    const auto datapath = find_datapath(config);
+    if (!datapath) return;
+    auto pools = open_pools(*datapath, config.network.subnets);
+    release_all(pools, call.id());
+  });
+  if (!config.ipam.data_dir.empty())
+    steps.run([&] { release_legacy({config.ipam.data_dir, config.network.name}, call.id()); });
+  steps.finish();
+}
+
+void check(const Call& call) {
+  const auto datapath = find_datapath(call.config);
+  for (const bool v4 : {true, false}) {
+    bool is_wanted = false;
+    bool is_found = false;
+    for (const patu::Subnet& subnet : call.config.network.subnets) {
+      if (subnet.prefix.is_v4() != v4) continue;
+      is_wanted = true;
+      if (datapath) is_found = is_found || expect(expect(patu::AddressPool::open(*datapath, subnet)).find(call.id()));
+    }
+    if (is_wanted && !is_found)
+      throw Failure(Code::check_failed,
+                    call.id().to_string() + " has no lease of an IPv" + (v4 ? "4" : "6") + " address");
+  }
+}
+
+void gc(const Call& call) {
+  const auto& keep = valid_attachments(call);
+  const Config& config = call.config;
+  Steps steps;
+  steps.run([&] {
+    const auto datapath = find_datapath(config);
+    if (!datapath) return;
+    for (patu::AddressPool& pool : open_pools(*datapath, config.network.subnets))
+      for (const patu::Lease& lease : expect(pool.list()))
+        if (std::find(keep.begin(), keep.end(), lease.owner) == keep.end())
+          steps.run([&] { expect(pool.release(lease.owner)); });
+  });
+  if (!config.ipam.data_dir.empty())
+    steps.run([&] { collect_legacy({config.ipam.data_dir, config.network.name}, keep); });
+  steps.finish();
+}
+
+void status(const Call& call) {
+  const auto datapath = find_datapath(call.config);
+  // Whose interfaces they are is another plugin's to know: every lease counts.
+  if (datapath) refuse_exhausted(*datapath, subnets_of(call.config), [](const patu::AttachmentId&) { return true; });
+}
+
+}  // namespace
+
+const Role kHostLocalRole{add, del, check, gc, status};
+
+}  // namespace cni
