@@ -45,12 +45,24 @@ patu::Network open_network(const patu::Datapath& datapath, const Config& config)
   throw Failure(Code::invalid_config, what + ": " + network.error().to_string());
 }
 
+[[noreturn]] void refuse(const Call& call) {
+  throw Failure(Code::interface_exists, "CNI_IFNAME: " + call.id().to_string() + " is attached already");
+}
+
 // The same ADD twice is an error; what a killed one left half made is not an attachment yet.
 void refuse_existing(const patu::Network& network, const Call& call, const patu::Netns& pod) {
   if (!network.find(call.id())) return;
   const auto deviations = expect(network.check(call.id(), &pod));
-  if (deviations.empty())
-    throw Failure(Code::interface_exists, "CNI_IFNAME: " + call.id().to_string() + " is attached already");
+  if (deviations.empty()) refuse(call);
+}
+
+// Before another plugin is asked: its DEL, which follows a refusal, would give back the address of the pod that is attached. Seen
+// from outside, as the subnets are not known yet.
+void refuse_attached(const Call& call) {
+  const auto datapath = find_datapath(call.config);
+  if (!datapath) return;
+  const auto network = expect(patu::Network::adopt(*datapath, call.config.network));
+  if (network.find(call.id()) && expect(network.check(call.id())).empty()) refuse(call);
 }
 
 [[noreturn]] void explain(const patu::Error& error, const patu::Network& network, const Call& call,
@@ -144,6 +156,7 @@ Added add(const Call& call) {
       whole.config.dns = read_resolv_conf(whole.config.ipam.resolv_conf);
     return attach_with(whole, pod);
   }
+  refuse_attached(call);
   const Result answer = delegated_add(call);
   try {
     take_addresses(answer, whole.config);

@@ -183,6 +183,7 @@ TEST_CASE("another IPAM plugin is asked for addresses, and told where they are n
   CHECK(output_of("ip -n a route show 192.0.2.0/24").find("via 10.205.0.254") != std::string::npos);
   CHECK(lab.check("a", result, other).text.empty());
   CHECK(lab.call("STATUS", "a", other).is_done());
+  CHECK(lab.call("ADD", "a", other).code == 103);  // and the other plugin is not told to give the pod's address back
   CHECK(lab.call("DEL", "a", other).is_done());
   CHECK(plugin_log() == "ADD CHECK STATUS DEL ");
   CHECK(is_clean());
