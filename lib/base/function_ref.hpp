@@ -5,8 +5,6 @@
 #include <type_traits>
 #include <utility>
 
-#include "base/function_ref.hpp"
-
 namespace patu {
 
 template <class Signature>
