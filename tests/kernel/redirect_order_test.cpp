@@ -486,6 +486,7 @@ TEST_CASE("threads that write at the same time keep their order on the way to TC
         int went_over = 0;
         for (int round = 0; round < 300; ++round) {
           const Connection c = connect_pods(a, b, kIpv4);
+          std::atomic<std::size_t> done = 0;
           std::vector<std::thread> writers;
           for (std::size_t w = 0; w < kWriters; ++w)
             writers.emplace_back([&, w] {
@@ -494,7 +495,10 @@ TEST_CASE("threads that write at the same time keep their order on the way to TC
                 std::memcpy(message.data(), &i, sizeof i);
                 send_all(c.client.get(), message);
               }
+              ++done;
             });
+          // A reader that keeps up sees nobody go over; one that comes late does.
+          while (round % 10 == 0 && done < kWriters) std::this_thread::yield();
           std::string got;
           while (got.size() < kWriters * kMessages * kBytes) {
             char bytes[8 * kBytes];
