@@ -1,7 +1,8 @@
 // The public face of lib/network: what is there is done under the locks of the attachments concerned.
 #include "patu/network.hpp"
 
-#include "base/sort.hpp"
+#include <algorithm>
+
 #include "names.hpp"
 #include "network/node.hpp"
 
@@ -51,7 +52,7 @@ Result<std::vector<Attachment>> Network::list() const {
   for (const network::Port& port : ports)
     if (network::is_own(state_->node, port) && network::stage_of(port.link) == network::Stage::attached)
       out.push_back(network::to_attachment(state_->node, port));
-  heap_sort(out.begin(), out.end(), [](const Attachment& a, const Attachment& b) { return a.id < b.id; });
+  std::sort(out.begin(), out.end(), [](const Attachment& a, const Attachment& b) { return a.id < b.id; });
   return out;
 }
 

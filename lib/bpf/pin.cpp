@@ -6,12 +6,12 @@
 #include <linux/magic.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <algorithm>
 
 #include <cerrno>
 #include <cstdio>
 
 #include "base/directory.hpp"
-#include "base/sort.hpp"
 #include "base/try.hpp"
 #include "bpf/layout.hpp"
 
@@ -83,7 +83,7 @@ Result<std::vector<std::string>> entries(int directory_fd) {
     errno = 0;
   }
   if (errno != 0) return PATU_FAIL_ERRNO("read directory");
-  heap_sort(names.begin(), names.end());
+  std::sort(names.begin(), names.end());
   return names;
 }
 

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "base/boot_time.hpp"
-#include "base/sort.hpp"
 #include "ipam/subnet.hpp"
 #include "ipam/turn.hpp"
 #include "names.hpp"
@@ -100,7 +99,7 @@ Result<std::vector<Lease>> Pool::list() const {
     return {};
   }));
   // A visit may see an element twice.
-  heap_sort(leases.begin(), leases.end(), [](const Lease& a, const Lease& b) { return a.address < b.address; });
+  std::sort(leases.begin(), leases.end(), [](const Lease& a, const Lease& b) { return a.address < b.address; });
   leases.erase(
       std::unique(leases.begin(), leases.end(), [](const Lease& a, const Lease& b) { return a.address == b.address; }),
       leases.end());
@@ -282,7 +281,7 @@ Result<> Pool::make_room_in_released() const {
     all.push_back({BootTime{at}, to_address(key)});
     return {};
   }));
-  heap_sort(all.begin(), all.end());
+  std::sort(all.begin(), all.end());
   const BootTime rested = boot_time() - kRest;
   const auto old = std::find_if(all.begin(), all.end(), [&](const Released& one) { return one.at > rested; });
   const auto end = std::max(old, all.begin() + static_cast<std::ptrdiff_t>((all.size() + 1) / 2));

@@ -5,7 +5,6 @@
 #include <limits>
 #include <vector>
 
-#include "base/sort.hpp"
 #include "base/try.hpp"
 
 namespace patu::ipam {
@@ -85,7 +84,7 @@ Result<Subnet> complete(const Subnet& subnet) {
   PATU_TRY(check_inside(prefix, *out.first, "first address"));
   PATU_TRY(check_inside(prefix, *out.last, "last address"));
   for (const IpAddress& address : out.reserved) PATU_TRY(check_inside(prefix, address, "reserved address"));
-  heap_sort(out.reserved.begin(), out.reserved.end());
+  std::sort(out.reserved.begin(), out.reserved.end());
   if (*out.first > *out.last || !has_dynamic(out))
     return fail(Errc::invalid_argument, "subnet " + prefix.to_string() + " has no usable address from " +
                                             out.first->to_string() + " to " + out.last->to_string());

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 
-#include "base/sort.hpp"
 #include "base/try.hpp"
 
 namespace patu::nl {
@@ -97,7 +96,7 @@ Result<std::vector<IpAddress>> list_reachable_addresses(Socket& socket) {
     return {};
   };
   PATU_TRY(socket.dump(request, on_message, [&] { out.clear(); }));
-  heap_sort(out.begin(), out.end());
+  std::sort(out.begin(), out.end());
   out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;
 }

@@ -7,8 +7,6 @@
 #include <cstring>
 #include <iterator>
 
-#include "base/sort.hpp"
-
 namespace patu::services {
 namespace {
 
@@ -39,7 +37,7 @@ bool is_less(const patu_slot& a, const patu_slot& b) noexcept {
 
 std::vector<patu_slot> sorted(std::span<const patu_slot> slots) {
   std::vector<patu_slot> out(slots.begin(), slots.end());
-  heap_sort(out.begin(), out.end(), is_less);
+  std::sort(out.begin(), out.end(), is_less);
   return out;
 }
 

@@ -5,7 +5,6 @@
 #include <numeric>
 
 #include "base/quote.hpp"
-#include "base/sort.hpp"
 #include "base/try.hpp"
 
 namespace patu::services {
@@ -61,7 +60,7 @@ Result<> Desired::find_changes() {
       item.change = change_between(Plan(*item.plan), std::nullopt, {});
   }
   const auto head = [&](const Item* item) -> const patu_service& { return stored_[*item->stored].record.head; };
-  heap_sort(ascending.begin(), ascending.end(),
+  std::sort(ascending.begin(), ascending.end(),
             [&](const Item* a, const Item* b) { return head(a).base < head(b).base; });
   for (Item* item : ascending) {
     if (item->refused) continue;
@@ -169,8 +168,8 @@ SyncReport Desired::report() const {
       (is_new ? report.added : item.wanted ? report.changed : report.removed).push_back(name_of(item.name));
     }
   }
-  for (auto* names : {&report.added, &report.changed, &report.removed}) heap_sort(names->begin(), names->end());
-  heap_sort(report.refused.begin(), report.refused.end(),
+  for (auto* names : {&report.added, &report.changed, &report.removed}) std::sort(names->begin(), names->end());
+  std::sort(report.refused.begin(), report.refused.end(),
             [](const RefusedService& a, const RefusedService& b) { return a.name < b.name; });
   return report;
 }

@@ -1,16 +1,16 @@
 // First fit over a map of free stretches.
 #include "services/extents.hpp"
 
+#include <algorithm>
 #include <iterator>
 #include <string>
 
-#include "base/sort.hpp"
 #include "base/try.hpp"
 
 namespace patu::services {
 
 Result<ExtentAllocator> ExtentAllocator::make(std::uint32_t end, std::uint32_t fresh, std::vector<Extent> in_use) {
-  heap_sort(in_use.begin(), in_use.end(), [](const Extent& a, const Extent& b) { return a.base < b.base; });
+  std::sort(in_use.begin(), in_use.end(), [](const Extent& a, const Extent& b) { return a.base < b.base; });
   ExtentAllocator allocator;
   allocator.end_ = end;
   std::uint32_t at = 0;  // everything below is accounted for

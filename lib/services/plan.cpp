@@ -8,7 +8,6 @@
 #include <cstring>
 
 #include "base/quote.hpp"
-#include "base/sort.hpp"
 #include "base/try.hpp"
 #include "names.hpp"
 #include "services/check.hpp"
@@ -34,7 +33,7 @@ Result<std::vector<patu_listed_frontend>> sorted_frontends(const Service& servic
   std::vector<patu_listed_frontend> out;
   out.reserve(service.frontends.size());
   for (const Frontend& frontend : service.frontends) out.push_back(listed_of(frontend));
-  heap_sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return less(a.key, b.key); });
+  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return less(a.key, b.key); });
   const auto twice =
       std::adjacent_find(out.begin(), out.end(), [](const auto& a, const auto& b) { return equal(a.key, b.key); });
   if (twice == out.end()) return out;
@@ -43,7 +42,7 @@ Result<std::vector<patu_listed_frontend>> sorted_frontends(const Service& servic
 
 Result<std::vector<Backend>> sorted_backends(const Service& service) {
   std::vector<Backend> out = service.backends;
-  heap_sort(out.begin(), out.end(), comes_before);
+  std::sort(out.begin(), out.end(), comes_before);
   const auto twice = std::adjacent_find(out.begin(), out.end(),
                                         [](const Backend& a, const Backend& b) { return a.endpoint == b.endpoint; });
   if (twice == out.end()) return out;
@@ -89,7 +88,7 @@ Result<Service> service_of(const patu_service_key& name, const Record& record, s
       return fail(Errc::protocol, "service " + quote(service.name) + ": its backends were overwritten");
     service.backends.push_back(backend_of(slot));
   }
-  heap_sort(service.backends.begin(), service.backends.end(), comes_before);
+  std::sort(service.backends.begin(), service.backends.end(), comes_before);
   return service;
 }
 

@@ -9,7 +9,6 @@
 #include <string>
 
 #include "base/function_ref.hpp"
-#include "base/sort.hpp"
 #include "base/try.hpp"
 
 namespace patu::services {
@@ -116,7 +115,7 @@ Result<> SlotTable::write(std::span<const SlotWrite> writes) {
   std::vector<const SlotWrite*> ascending;
   for (const SlotWrite& write : writes)
     if (write.extent.count > 0) ascending.push_back(&write);
-  heap_sort(ascending.begin(), ascending.end(),
+  std::sort(ascending.begin(), ascending.end(),
             [](const SlotWrite* a, const SlotWrite* b) { return a->extent.base < b->extent.base; });
   std::uint32_t current = 0;
   std::vector<std::uint32_t> keys;

@@ -1,7 +1,8 @@
 // Read in batches: three system calls for some hundreds of services.
 #include "services/stats.hpp"
 
-#include "base/sort.hpp"
+#include <algorithm>
+
 #include "base/try.hpp"
 #include "bpf/layout.hpp"
 
@@ -61,7 +62,7 @@ Result<std::vector<ServiceStats>> read_stats(const Store& store) {
     const patu_counters& one = counters[id];
     out.push_back({name, one.connects, one.refused, one.retries, one.affinity_hits});
   }
-  heap_sort(out.begin(), out.end(), [](const ServiceStats& a, const ServiceStats& b) { return a.name < b.name; });
+  std::sort(out.begin(), out.end(), [](const ServiceStats& a, const ServiceStats& b) { return a.name < b.name; });
   return out;
 }
 

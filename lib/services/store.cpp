@@ -7,7 +7,6 @@
 #include <cstring>
 
 #include "base/quote.hpp"
-#include "base/sort.hpp"
 #include "base/try.hpp"
 #include "bpf/info.hpp"
 
@@ -105,7 +104,7 @@ Result<std::vector<Stored>> Store::records() const {
   std::vector<const Part*> sorted;
   sorted.reserve(parts.size());
   for (const Part& part : parts) sorted.push_back(&part);
-  heap_sort(sorted.begin(), sorted.end(),
+  std::sort(sorted.begin(), sorted.end(),
             [](const Part* a, const Part* b) { return comes_before(a->first, b->first); });
   const auto find = [&](const patu_service_key& key) -> Result<std::optional<patu_service>> {
     const auto at =

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "base/quote.hpp"
-#include "base/sort.hpp"
 #include "base/try.hpp"
 #include "services/apply.hpp"
 #include "services/desired.hpp"
@@ -226,7 +225,7 @@ Result<std::vector<Service>> Writer::list() {
   PATU_TRY_LET(held, store_.instance().lock_services());
   PATU_TRY_LET(stored, store_.records());
   // By place, so that each chunk of slots is read once.
-  heap_sort(stored.begin(), stored.end(),
+  std::sort(stored.begin(), stored.end(),
             [](const Stored& a, const Stored& b) { return a.record.head.base < b.record.head.base; });
   std::vector<Service> services;
   services.reserve(stored.size());
@@ -236,7 +235,7 @@ Result<std::vector<Service>> Writer::list() {
     services.push_back(std::move(service));
   }
   store_.slots().forget();
-  heap_sort(services.begin(), services.end(), [](const Service& a, const Service& b) { return a.name < b.name; });
+  std::sort(services.begin(), services.end(), [](const Service& a, const Service& b) { return a.name < b.name; });
   return services;
 }
 
