@@ -42,9 +42,13 @@ std::map<std::string, unsigned long> memory_at_end_of(const char* program, const
   REQUIRE(WIFSTOPPED(status));
   REQUIRE(::ptrace(PTRACE_SETOPTIONS, child, nullptr, PTRACE_O_TRACEEXIT | PTRACE_O_EXITKILL) == 0);
   std::map<std::string, unsigned long> memory;
-  while (::ptrace(PTRACE_CONT, child, nullptr, nullptr) == 0 && ::waitpid(child, &status, 0) == child &&
-         WIFSTOPPED(status))
-    if (status >> 8 == (SIGTRAP | PTRACE_EVENT_EXIT << 8)) memory = memory_of(child);
+  long signal = 0;  // what it stopped for, unless that is its end: withheld, an abort() would never end
+  while (::ptrace(PTRACE_CONT, child, nullptr, signal) == 0 && ::waitpid(child, &status, 0) == child &&
+         WIFSTOPPED(status)) {
+    const bool ends = status >> 8 == (SIGTRAP | PTRACE_EVENT_EXIT << 8);
+    if (ends) memory = memory_of(child);
+    signal = ends ? 0 : WSTOPSIG(status);
+  }
   CHECK(WIFEXITED(status));
   CHECK(WEXITSTATUS(status) == 0);
   return memory;
