@@ -111,9 +111,9 @@ Result<DatapathStatus> Datapath::status() const {
   out.cgroup_id = cgroup;
   for (const bpf::MapSpec& spec : bpf::map_specs()) {
     if (!bpf::is_loaded(*instance_, spec.component)) continue;
-    const int map_fd = instance_->map_fd(spec.id);
-    if (map_fd < 0 && spec.id == bpf::MapId::cursors) continue;
-    PATU_TRY_LET(map, status_of_map(spec.name, map_fd), "read status");
+    const auto opened = instance_->open_map(spec.id);
+    if (!opened && bpf::may_lack(spec.id, opened.error())) continue;
+    PATU_TRY_LET(map, status_of_map(spec.name, instance_->map_fd(spec.id)), "read status");
     out.maps.push_back(std::move(map));
   }
   for (std::uint32_t chunk = 0; chunk < PATU_CHUNKS; ++chunk) {

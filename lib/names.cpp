@@ -14,7 +14,6 @@ namespace {
 constexpr std::string_view kHostPrefix = "veth";
 constexpr std::size_t kHashCharacters = 11;
 constexpr std::uint8_t kHostMacs = 0xfe;  // locally administered, and above any pod's
-constexpr std::uint8_t kIdMacs = 0x0e;    // locally administered too
 
 // FNV-1a, and a last mixing because its high bits depend too little on the last bytes.
 std::uint64_t hash_of(std::string_view bytes) noexcept {

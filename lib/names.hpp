@@ -17,7 +17,10 @@ std::uint32_t shard_of(const IfName& host_ifname) noexcept;
 // 0a:58 and the IPv4 address; or, for a pod with IPv6 alone, 0a:58 and 32 bits that differ between any two addresses of a /96.
 MacAddress derived_mac(const std::optional<IpAddress>& v4, const std::optional<IpAddress>& v6) noexcept;
 
-// Of a pod without an address: 0e and 40 bits of a hash.
+// The first byte of what has a MAC that follows from no address: locally administered.
+inline constexpr std::uint8_t kIdMacs = 0x0e;
+
+// Of a pod without an address: kIdMacs and 40 bits of a hash.
 MacAddress id_mac(const AttachmentId& id);
 
 // Of the host's end: no other interface's, and the same in every life of the attachment.

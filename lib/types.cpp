@@ -155,6 +155,10 @@ Result<Prefix> Prefix::make(const IpAddress& network, unsigned length) {
   return Prefix(network, length);
 }
 
+Result<Prefix> Prefix::around(const IpAddress& address, unsigned length) {
+  return make(with_host_bits(address, length, false), length);
+}
+
 bool Prefix::contains(const IpAddress& address) const noexcept {
   return address.is_v4() == is_v4() && with_host_bits(address, length_, false) == network_;
 }

@@ -129,8 +129,8 @@ class [[nodiscard]] PATU_API Network final {
   ~Network();
 
   // Makes the interface in the pod's namespace, complete: addresses, routes, loopback up, fast path. It can be used at
-  // once; there is no duplicate address detection to wait for, unless the options ask for it. The same again is a success and changes nothing; what a
-  // killed process left half made is made anew, and what was lost is put back.
+  // once; there is no duplicate address detection to wait for, unless the options ask for it. The same again is a success
+  // and changes nothing; what a killed process left half made is made anew, and what was lost is put back.
   // Errors: invalid_argument, already_exists (the id is attached elsewhere, in another network or with other addresses, or the
   //   pod has an interface of that name), exhausted (addresses, or a map; after a reconcile() that found nothing
   //   to free), not_found (the bridge is gone), unsupported (socket redirection is not loaded; `services` is false

@@ -229,8 +229,9 @@ class [[nodiscard]] PATU_API ServiceTable final {
   // not among them. Errors: permission_denied, timed_out, io.
   Result<std::vector<IpAddress>> refresh_node_addresses();
   // Closes sockets whose backend was taken out of its service: UDP sockets that are connected to it, and TCP connections if
-  // the service says so. What reads such a socket is told ECONNABORTED, and what writes to it, that it is not connected. In every
-  // network namespace of a process of this machine. Upsert, remove and sync do it by themselves; call it after they were killed or lacked privileges.
+  // the service says so. What reads such a socket is told ECONNABORTED, and what writes to it, that it is not connected. In
+  // every network namespace of a process of this machine. Upsert, remove and sync do it by themselves; call it after they
+  // were killed or lacked privileges.
   // Errors: unsupported (neither bpf_sock_destroy, Linux 6.5, nor CONFIG_INET_DIAG_DESTROY), timed_out, io.
   Result<ClosedSockets> close_stale_sockets();
 

@@ -60,6 +60,8 @@ class PATU_API Prefix final {
   static Result<Prefix> parse(std::string_view text);
   // Errors: invalid_argument (length out of range, host bits set, an IPv6 network whose last address is a mapped one).
   static Result<Prefix> make(const IpAddress& network, unsigned length);
+  // The network of that length in which an address is. Errors: as make() has them, but for the host bits.
+  static Result<Prefix> around(const IpAddress& address, unsigned length);
 
   const IpAddress& network() const noexcept { return network_; }
   unsigned length() const noexcept { return length_; }

@@ -75,6 +75,8 @@ int Instance::map_fd(MapId id) const {
   return none;
 }
 
+bool may_lack(MapId id, const Error& error) noexcept { return id == MapId::cursors && error.code() == Errc::protocol; }
+
 Result<int> Instance::open_map(MapId id) const {
   const int fd = map_fd(id);
   if (fd < 0) return fail(no_map_error(fd).context(directory_));
@@ -85,8 +87,7 @@ Result<> Instance::open_maps() const {
   for (const MapSpec& spec : map_specs()) {
     if (spec.component == Component::redirect && !redirect_loaded_) continue;
     auto opened = open_map(spec.id);
-    if (!opened && !(spec.id == MapId::cursors && opened.error().code() == Errc::protocol))
-      return fail(std::move(opened.error()));
+    if (!opened && !may_lack(spec.id, opened.error())) return fail(std::move(opened.error()));
   }
   return {};
 }

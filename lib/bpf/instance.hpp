@@ -70,6 +70,9 @@ enum class ProgramId : std::uint8_t {
 };
 inline constexpr std::size_t kProgramCount = 13;
 
+// Whether the map may be missing, as this error says that it is: `cursors` came to version 1 later than the others.
+bool may_lack(MapId id, const Error& error) noexcept;
+
 class Instance final {
  public:
   // See Datapath::open.

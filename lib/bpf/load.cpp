@@ -168,8 +168,8 @@ Result<> upgrade_component(const Instance& instance, Component component, patu_m
     const bool shared = spec.id == MapId::pods || spec.id == MapId::settings;
     if (spec.component != component && !(component == Component::redirect && shared)) continue;
     auto opened = instance.open_map(spec.id);
-    if (!opened && spec.id == MapId::cursors && opened.error().code() == Errc::protocol) {
-      added = &spec;  // the build that loaded the instance did not have it yet
+    if (!opened && may_lack(spec.id, opened.error())) {
+      added = &spec;
       continue;
     }
     if (!opened) return fail(std::move(opened.error()));

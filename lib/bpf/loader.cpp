@@ -123,7 +123,7 @@ Result<std::vector<FileLock>> lock_all(const Instance& instance) {
   return std::move(locks);
 }
 
-Result<std::vector<FileLock>> quiesce(const Directories& directories, UnloadMode mode, const BeforeUnload& before) {
+Result<std::vector<FileLock>> quiesce(const Directories& directories, UnloadMode mode, BeforeUnload before) {
   PATU_TRY_LET(published, exists(directories.instance.get(), kVersionDirectory));
   if (!published) return std::vector<FileLock>();
   auto instance = Instance::adopt(directories.instance.get(), directories.path);
@@ -151,7 +151,7 @@ Result<> refuse_foreign(const std::vector<std::string>& names) {
 
 // Empty as above.
 Result<std::optional<std::vector<std::string>>> unload_once(const DatapathOptions& options, UnloadMode mode,
-                                                            const BeforeUnload& before) {
+                                                            BeforeUnload before) {
   std::vector<std::string> removed;
   auto directories = open_directories(options);
   if (!directories) {
@@ -217,8 +217,7 @@ Result<std::shared_ptr<Instance>> Instance::adopt(const DatapathOptions& options
   return fail(Errc::not_found, absent + ": it is removed as often as it is made");
 }
 
-Result<std::vector<std::string>> unload_instance(const DatapathOptions& options, UnloadMode mode,
-                                                 const BeforeUnload& before) {
+Result<std::vector<std::string>> unload_instance(const DatapathOptions& options, UnloadMode mode, BeforeUnload before) {
   PATU_TRY(validate_instance(options.instance));
   PATU_TRY(open_bpffs(options.bpffs));
   for (int attempt = 0; attempt < kAttempts; ++attempt) {

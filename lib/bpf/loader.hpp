@@ -1,7 +1,6 @@
 // Opening and unloading an instance: who looks without a lock, and who writes under it.
 #pragma once
 
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -10,11 +9,10 @@
 
 namespace patu::bpf {
 
-using BeforeUnload = std::function<Result<>(const Instance&)>;
+using BeforeUnload = Result<> (*)(const Instance&);
 
 // Removes an instance; `before` runs first, with all of its locks held, where it can be opened. Returns the paths that are
 // gone.
-Result<std::vector<std::string>> unload_instance(const DatapathOptions& options, UnloadMode mode,
-                                                 const BeforeUnload& before);
+Result<std::vector<std::string>> unload_instance(const DatapathOptions& options, UnloadMode mode, BeforeUnload before);
 
 }  // namespace patu::bpf

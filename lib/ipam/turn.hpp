@@ -1,8 +1,6 @@
 // Where the next process goes on in a range, so that none has to read which addresses are taken.
 #pragma once
 
-#include <optional>
-
 #include "bpf/instance.hpp"
 #include "patu/ipam.hpp"
 

@@ -24,13 +24,6 @@ Result<Addresses> recorded_addresses(const Node& node, const AttachmentId& id) {
   return out;
 }
 
-// Something that a pool can be opened on, and that has the address in it.
-Result<Prefix> surroundings(const IpAddress& address) {
-  IpAddress::Bytes bytes = address.bytes();
-  std::fill(bytes.end() - (address.is_v4() ? 1 : 8), bytes.end(), std::uint8_t{0});
-  return Prefix::make(IpAddress::from_bytes(bytes), address.is_v4() ? 24 : 64);
-}
-
 Result<> give_back(const Node& node, ipam::Pool& pool, const AttachmentId& id, const IpAddress& address) {
   PATU_TRY_LET(lease, node.instance->leases().lookup(address_key(address)), "look up " + address.to_string());
   if (lease && ipam::owns(id, *lease)) PATU_TRY(pool.release_address(address));
@@ -41,7 +34,7 @@ Result<> release_address(Node& node, const AttachmentId& id, const IpAddress& ad
   for (ipam::Pool& pool : node.pools)
     if (pool.serves(address)) return give_back(node, pool, id, address);
   // Of a subnet that the network had in another life, or of whoever adopts it without its subnets.
-  PATU_TRY_LET(prefix, surroundings(address));
+  PATU_TRY_LET(prefix, Prefix::around(address, address.is_v4() ? 24 : 64));
   PATU_TRY_LET(pool, ipam::Pool::open(node.instance, {prefix}));
   return give_back(node, pool, id, address);
 }

@@ -3,7 +3,6 @@
 // The lease comes first and names its owner; the interface is born with its attachment in its alias, and down; the guard is there
 // before the interface is up; the pod's end comes up last, and the group then says that all is done.
 #include <algorithm>
-#include <array>
 
 #include "names.hpp"
 #include "network/node.hpp"

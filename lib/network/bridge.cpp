@@ -26,13 +26,14 @@ Result<MacAddress> bridge_mac(const Node& node) {
   MacAddress::Bytes bytes{};
   if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
     return PATU_FAIL_ERRNO("getrandom");
-  bytes[0] = 0x0e;  // locally administered
+  bytes[0] = kIdMacs;
   return MacAddress::from_bytes(bytes);
 }
 
 Result<bool> create_bridge(Node& node) {
   PATU_TRY_LET(mac, bridge_mac(node));
-  nl::Request creation = nl::create_bridge({node.options.bridge, mac, node.options.mtu, false});
+  nl::Request creation =
+      nl::create_bridge({.name = node.options.bridge, .mac = mac, .mtu = node.options.mtu, .up = false});
   auto created = node.socket.call(creation);
   // Somebody who knows nothing of our lock may have been faster.
   if (!created && created.error().code() != Errc::already_exists) return fail(std::move(created.error()));
@@ -72,12 +73,8 @@ Addresses wanted_addresses(const Node& node) {
 bool is_in_the_way(const InterfaceAddress& other, const Subnet& subnet) {
   if (other.address.is_v4() != subnet.prefix.is_v4() || other.address.is_link_local()) return false;
   if (other.address.is_v4() || subnet.prefix.contains(other.address)) return true;
-  // Not by Prefix::make, which wants no bits of a host.
-  const auto& a = other.address.bytes();
-  const auto& b = subnet.prefix.network().bytes();
-  for (std::uint32_t bit = 0; bit < other.prefix_length; ++bit)
-    if (((a[bit / 8] ^ b[bit / 8]) & (0x80U >> bit % 8)) != 0) return false;
-  return true;
+  const auto on_link = Prefix::around(other.address, other.prefix_length);
+  return on_link && on_link->contains(subnet.prefix.network());
 }
 
 // Errors: already_exists, unless the options say to take them off.

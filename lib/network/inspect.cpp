@@ -120,9 +120,9 @@ Result<> inspect_lost(Node& node, const Port& port, Findings& out) {
 // False: the interface is gone.
 Result<bool> restore_guard(Node& node, const Port& port) {
   const std::uint32_t ifindex = port.link.ifindex;
-  Result<> guarded;
-  if (port.record.has_address()) guarded = guard(node, {&ifindex, 1});
-  if (guarded && port.record.has_address()) return true;
+  const bool has_guard = port.record.has_address();
+  auto guarded = has_guard ? guard(node, {&ifindex, 1}) : Result<>();
+  if (has_guard && guarded) return true;
   PATU_TRY_LET(there, nl::find_link(node.socket, ifindex));
   if (there && !guarded) return fail(std::move(guarded.error()));
   return there.has_value();

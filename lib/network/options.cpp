@@ -9,8 +9,6 @@
 namespace patu::network {
 namespace {
 
-constexpr std::uint32_t kMinMtu = 68;      // RFC 791
-constexpr std::uint32_t kMinMtuV6 = 1280;  // RFC 8200
 constexpr std::uint32_t kMaxMtu = 65535;
 constexpr std::size_t kMaxName = 255;
 
@@ -45,7 +43,7 @@ Result<std::vector<ipam::Pool>> open_pools(const std::shared_ptr<bpf::Instance>&
 
 Result<> check_options(const NetworkOptions& options, std::span<const ipam::Pool> pools, bool redirect_loaded) {
   const bool v6 = !pools.empty() && !pools.back().subnet().prefix.is_v4();
-  const std::uint32_t min = v6 ? kMinMtuV6 : kMinMtu;
+  const std::uint32_t min = min_mtu(!v6);
   if (options.mtu < min || options.mtu > kMaxMtu)
     return fail(Errc::invalid_argument, "MTU " + std::to_string(options.mtu) + " is not within " + std::to_string(min) +
                                             " and " + std::to_string(kMaxMtu));

@@ -1,6 +1,7 @@
 // What is asked of a network, checked before anything is changed. No I/O.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -11,6 +12,9 @@
 #include "patu/network.hpp"
 
 namespace patu::network {
+
+// RFC 791, RFC 8200.
+constexpr std::uint32_t min_mtu(bool v4) noexcept { return v4 ? 68 : 1280; }
 
 // By which an attachment belongs to the network. Errors: invalid_argument (too long).
 Result<std::string> name_of(const NetworkOptions& options);

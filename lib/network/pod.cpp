@@ -1,5 +1,4 @@
 // The pod's end of an attachment: what is set inside of the pod's namespace.
-#include <algorithm>
 #include <thread>
 
 #include "network/plan.hpp"

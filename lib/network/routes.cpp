@@ -5,14 +5,14 @@
 
 #include <algorithm>
 
+#include "network/options.hpp"
+
 namespace patu::network {
 namespace {
 
 // What the kernel cuts larger ones down to (ip_metrics_convert).
 constexpr std::uint32_t kMaxAdvmss = 65535 - 40;
 constexpr std::uint32_t kMaxRouteMtu = 65535 - 15;
-constexpr std::uint32_t kMinMtu = 68;
-constexpr std::uint32_t kMinMtuV6 = 1280;
 constexpr std::uint32_t kDefaultPriorityV6 = 1024;  // IP6_RT_PRIO_USER
 
 std::uint32_t table_of(const Route& route) noexcept { return route.table == 0 ? RT_TABLE_MAIN : route.table; }
@@ -49,7 +49,7 @@ Result<> check_gateway(const Route& route, std::span<const ipam::Pool> pools) {
 }
 
 Result<> check_numbers(const Route& route, std::uint32_t network_mtu) {
-  const std::uint32_t min = route.destination.is_v4() ? kMinMtu : kMinMtuV6;
+  const std::uint32_t min = min_mtu(route.destination.is_v4());
   const std::uint32_t max = std::min(network_mtu, kMaxRouteMtu);
   if (route.mtu != 0 && (route.mtu < min || route.mtu > max))
     return fail(Errc::invalid_argument, "MTU " + std::to_string(route.mtu) + " is not within " + std::to_string(min) +

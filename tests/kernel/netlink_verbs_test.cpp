@@ -53,6 +53,11 @@ struct Net {
     must(host, set_link_up(host_end));
     must(pod, set_link_up(pod_end));
   }
+  void up_with_addresses() {
+    up();
+    must(pod, add_address(pod_end, {*IpAddress::parse("10.1.0.5"), 24}));
+    must(pod, add_address(pod_end, {*IpAddress::parse("fd00::5"), 64}));
+  }
   static void must(Socket& socket, Request request) {
     const auto result = socket.call(request);
     REQUIRE_MESSAGE(result, (result ? "" : result.error().to_string()));
@@ -257,9 +262,7 @@ TEST_CASE("the broadcast address has all host bits set, whatever the prefix") {
 
 TEST_CASE("a default route of each family is added once, and routes of all tables are listed") {
   Net net;
-  net.up();
-  Net::must(net.pod, add_address(net.pod_end, address("10.1.0.5", 24)));
-  Net::must(net.pod, add_address(net.pod_end, address("fd00::5", 64)));
+  net.up_with_addresses();
   const IpAddress v4 = *IpAddress::parse("10.1.0.1");
   const IpAddress v6 = *IpAddress::parse("fd00::1");
   Net::must(net.pod, add_route({kDefault4, v4, net.pod_end}));
@@ -296,9 +299,7 @@ TEST_CASE("a default route of each family is added once, and routes of all table
 
 TEST_CASE("a route has what it was given, and is listed so") {
   Net net;
-  net.up();
-  Net::must(net.pod, add_address(net.pod_end, address("10.1.0.5", 24)));
-  Net::must(net.pod, add_address(net.pod_end, address("fd00::5", 64)));
+  net.up_with_addresses();
   const IpAddress v4 = *IpAddress::parse("10.1.0.1");
   const IpAddress v6 = *IpAddress::parse("fd00::1");
   // The largest values that the kernel keeps as they are.

@@ -1,10 +1,7 @@
 // What closing sockets leaves behind: in the journal, in the kernel, in this process; and what it does without programs.
 #include <doctest/doctest.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -12,6 +9,7 @@
 
 #include "base/thread.hpp"
 #include "closing_bench.hpp"
+#include "refused_call.hpp"
 
 using namespace patu;
 using namespace patu::test;
@@ -121,18 +119,7 @@ TEST_CASE("where programs cannot be loaded, sockets are closed through sock_diag
   auto netns = Netns::current();
   REQUIRE(netns);
   CHECK(run_in(*netns, false, [&] {
-          sock_filter refuse_programs[] = {
-              BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-              BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_bpf, 0, 3),
-              BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[0])),
-              BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, BPF_PROG_LOAD, 0, 1),
-              BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-              BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-          };
-          sock_fprog filter{std::size(refuse_programs), refuse_programs};
-          if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-              ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0)
-            return false;
+          if (!refuse_call(SYS_bpf, 0, BPF_PROG_LOAD, EPERM)) return false;
           const auto refused = Closer(bench.instance, ClosingWay::iterators).close_stale();
           if (refused || refused.error().code() != Errc::permission_denied) return false;
           const auto closed = Closer(bench.instance).close_stale();

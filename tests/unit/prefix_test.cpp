@@ -93,6 +93,20 @@ TEST_CASE("a network cannot be made with host bits or too long") {
   CHECK(refused(ip("::fffe:0:0"), 95).ends_with("ends among the mapped IPv4 addresses"));
 }
 
+TEST_CASE("an address is in one network of each length") {
+  const auto around = [](std::string_view text, unsigned length) {
+    const auto prefix = Prefix::around(ip(text), length);
+    return prefix ? prefix->to_string() : prefix.error().to_string();
+  };
+  CHECK(around("10.1.2.3", 0) == "0.0.0.0/0");
+  CHECK(around("10.1.2.3", 23) == "10.1.2.0/23");
+  CHECK(around("10.1.2.3", 32) == "10.1.2.3/32");
+  CHECK(around("fd00:1:2:3:4::5", 61) == "fd00:1:2::/61");
+  CHECK(around("fd00::5", 128) == "fd00::5/128");
+  CHECK(around("10.1.2.3", 33).ends_with("the length is a number from 0 to 32"));
+  CHECK(around("fd00::5", 129).ends_with("the length is a number from 0 to 128"));
+}
+
 TEST_CASE("a network contains its own family only") {
   CHECK(net("10.0.0.0/8").contains(ip("10.255.255.255")));
   CHECK(net("10.0.0.0/8").contains(ip("::ffff:10.0.0.1")));
