@@ -21,13 +21,6 @@ bool has_family(const Config& config, bool v4) {
   return std::any_of(subnets.begin(), subnets.end(), [&](const auto& one) { return one.prefix.is_v4() == v4; });
 }
 
-std::optional<patu::Datapath> find_datapath(const Config& config) {
-  auto datapath = patu::Datapath::adopt(config.datapath);
-  if (datapath) return std::move(*datapath);
-  if (datapath.error().code() == patu::Errc::not_found) return std::nullopt;
-  throw Failure(datapath.error(), "instance '" + config.datapath.instance + "'");
-}
-
 void stop_masquerading_if_last(const patu::Network& network, const Config& config) {
   if (!config.masquerade || !expect(network.list()).empty()) return;
   MasqueradedNetwork own = masqueraded(config);

@@ -21,9 +21,6 @@ void status(const Call& call);
 MasqueradedNetwork masqueraded(const Config& config);
 bool has_family(const Config& config, bool v4);
 
-// The instance, if it is loaded. Throws Failure for one that is there and cannot be adopted.
-std::optional<patu::Datapath> find_datapath(const Config& config);
-
 // Stops masquerading if no pod of the network is left, and takes that back if one came in the meantime.
 void stop_masquerading_if_last(const patu::Network& network, const Config& config);
 

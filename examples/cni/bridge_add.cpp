@@ -3,38 +3,11 @@
 
 #include "bridge.hpp"
 #include "delegated_ipam.hpp"
-#include "legacy_leases.hpp"
 #include "loopback.hpp"
+#include "pools.hpp"
 
 namespace cni::bridge {
 namespace {
-
-// Addresses that host-local gave to pods from before a switch are taken.
-void reserve_legacy(Config& config) {
-  if (config.ipam.data_dir.empty()) return;
-  const auto taken = legacy_addresses({config.ipam.data_dir, config.network.name});
-  for (const patu::IpAddress& address : taken) {
-    if (std::find(config.addresses.begin(), config.addresses.end(), address) != config.addresses.end())
-      throw Failure(Code::address_in_use,
-                    "the requested " + address.to_string() + " is leased by host-local, in " + config.ipam.data_dir);
-    for (patu::Subnet& subnet : config.network.subnets)
-      if (subnet.prefix.contains(address)) subnet.reserved.push_back(address);
-  }
-}
-
-bool is_within(const patu::Subnet& subnet, const patu::IpAddress& address) {
-  return subnet.prefix.contains(address) && (!subnet.first || address >= *subnet.first) &&
-         (!subnet.last || address <= *subnet.last);
-}
-
-void check_requested(const Config& config) {
-  for (const patu::IpAddress& address : config.addresses) {
-    const auto& subnets = config.network.subnets;
-    if (std::none_of(subnets.begin(), subnets.end(), [&](const auto& one) { return is_within(one, address); }))
-      throw Failure(Code::address_outside_ranges,
-                    "the requested " + address.to_string() + " is in no range of the network");
-  }
-}
 
 patu::Network open_network(const patu::Datapath& datapath, const Config& config) {
   auto network = patu::Network::open(datapath, config.network);
@@ -150,8 +123,8 @@ Added add(const Call& call) {
   const patu::Netns pod = open_pod(call.request);
   Call whole = call;
   if (call.config.ipam.kind != IpamKind::delegated) {
-    check_requested(call.config);
-    reserve_legacy(whole.config);
+    whole.config.network.subnets = subnets_of(call.config);
+    refuse_requested(call.config, whole.config.network.subnets);
     if (whole.config.dns.is_empty() && !whole.config.ipam.resolv_conf.empty())
       whole.config.dns = read_resolv_conf(whole.config.ipam.resolv_conf);
     return attach_with(whole, pod);
@@ -163,11 +136,8 @@ Added add(const Call& call) {
     if (whole.config.dns.is_empty()) whole.config.dns = answer.dns;
     return attach_with(whole, pod);
   } catch (const Failure&) {
-    try {
-      delegated_del(call);
-    } catch (const Failure&) {
-      // What failed first is what there is to tell.
-    }
+    Steps undo;
+    undo.run([&] { delegated_del(call); });
     throw;
   }
 }

@@ -3,8 +3,8 @@
 
 #include "bridge.hpp"
 #include "delegated_ipam.hpp"
-#include "legacy_leases.hpp"
 #include "loopback.hpp"
+#include "pools.hpp"
 
 namespace cni::bridge {
 namespace {
@@ -26,28 +26,20 @@ bool lists_interface(const Result& previous, const patu::IfName& ifname) {
 
 // The interface and the leases of a pod that the reference plugins made before a switch. An interface goes only if there is
 // a sign that it was made for this very attachment: a DEL that follows a refused ADD must not take another network's.
-void remove_legacy(const Call& call) {
+void remove_legacy(const Call& call, const std::optional<patu::Netns>& pod) {
   const Config& config = call.config;
-  const auto pod = find_pod(call.request);
-  bool is_known = config.previous && lists_interface(*config.previous, call.id().ifname());
-  if (!config.ipam.data_dir.empty()) {
-    const LegacyLeases leases{config.ipam.data_dir, config.network.name};
-    const std::size_t before = legacy_addresses(leases).size();
-    if (before != 0) {
-      release_legacy(leases, call.id());
-      is_known = is_known || legacy_addresses(leases).size() < before;
-    }
-  }
-  if (pod && is_known && !is_own(*pod)) delete_foreign_interface(*pod, call.id().ifname());
+  const bool is_listed = config.previous && lists_interface(*config.previous, call.id().ifname());
+  const bool was_leased = release_legacy(legacy_of(config), call.id());
+  if (pod && (is_listed || was_leased) && !is_own(*pod)) delete_foreign_interface(*pod, call.id().ifname());
 }
 
 }  // namespace
 
 void del(const Call& call) {
-  (void)find_pod(call.request);  // refuses the plugin's own namespace
+  const auto pod = find_pod(call.request);  // refuses the plugin's own namespace
   Steps steps;
   steps.run([&] { detach(call); });
-  steps.run([&] { remove_legacy(call); });
+  steps.run([&] { remove_legacy(call, pod); });
   if (call.config.ipam.kind == IpamKind::delegated) steps.run([&] { delegated_del(call); });
   steps.finish();
 }
@@ -63,8 +55,7 @@ void gc(const Call& call) {
     (void)expect(network.reconcile(keep));
     stop_masquerading_if_last(network, config);
   });
-  if (!config.ipam.data_dir.empty())
-    steps.run([&] { collect_legacy({config.ipam.data_dir, config.network.name}, keep); });
+  steps.run([&] { collect_legacy(legacy_of(config), keep); });
   if (config.ipam.kind == IpamKind::delegated) steps.run([&] { delegated_call(call); });
   steps.finish();
 }

@@ -9,7 +9,6 @@
 
 #include "bridge.hpp"
 #include "delegated_ipam.hpp"
-#include "legacy_leases.hpp"
 #include "pools.hpp"
 
 namespace cni::bridge {
@@ -109,13 +108,8 @@ Failure unavailable(const Config& config, const std::string& what) {
 }
 
 void look_at_pools(const patu::Datapath& datapath, const patu::Network& network, const Config& config) {
-  std::vector<patu::Subnet> subnets = config.network.subnets;
-  if (!config.ipam.data_dir.empty())
-    for (const patu::IpAddress& address : legacy_addresses({config.ipam.data_dir, config.network.name}))
-      for (patu::Subnet& subnet : subnets)
-        if (subnet.prefix.contains(address)) subnet.reserved.push_back(address);
   std::optional<std::set<patu::AttachmentId>> attached;
-  refuse_exhausted(datapath, subnets, [&](const patu::AttachmentId& owner) {
+  refuse_exhausted(datapath, subnets_of(config), [&](const patu::AttachmentId& owner) {
     if (!attached) {
       attached.emplace();
       for (const patu::Attachment& one : expect(network.list())) attached->insert(one.id);

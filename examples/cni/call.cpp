@@ -36,6 +36,13 @@ std::optional<patu::Netns> find_pod(const Request& request) {
   return std::move(*pod);
 }
 
+std::optional<patu::Datapath> find_datapath(const Config& config) {
+  auto datapath = patu::Datapath::adopt(config.datapath);
+  if (datapath) return std::move(*datapath);
+  if (datapath.error().code() == patu::Errc::not_found) return std::nullopt;
+  throw Failure(datapath.error(), "instance '" + config.datapath.instance + "'");
+}
+
 const std::vector<patu::AttachmentId>& valid_attachments(const Call& call) {
   if (!call.config.attachments)
     throw Failure(Code::invalid_config, "cni.dev/valid-attachments: is missing, so nothing is collected");

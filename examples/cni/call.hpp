@@ -45,6 +45,9 @@ patu::Netns open_pod(const Request& request);
 // The same for DEL: none where it is gone, or was not given, or is no namespace any more.
 std::optional<patu::Netns> find_pod(const Request& request);
 
+// The instance, if it is loaded. Throws Failure for one that is there and cannot be adopted.
+std::optional<patu::Datapath> find_datapath(const Config& config);
+
 // Whether the pod's namespace is the plugin's, as CNI_NETNS_OVERRIDE allows: nothing foreign may be deleted there.
 bool is_own(const patu::Netns& pod);
 

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "egress.hpp"
 #include "failure.hpp"
 #include "runtime_config.hpp"
 
@@ -62,11 +63,6 @@ void read_own_keys(Fields& fields, Config& out) {
   read_socket_redirect(fields, out);
 }
 
-patu::IfName read_bridge_name(Fields& fields) {
-  const auto name = fields.value<patu::IfName>("bridge");
-  return name ? *name : *patu::IfName::parse("cni0");
-}
-
 void read_bridge(Fields& fields, Config& out) {
   patu::NetworkOptions& network = out.network;
   network.default_route = fields.flag("isDefaultGateway");
@@ -80,6 +76,10 @@ void read_bridge(Fields& fields, Config& out) {
   network.isolated = fields.flag("portIsolation");
   network.duplicate_address_detection = fields.flag("enabledad");
   out.masquerade = fields.flag("ipMasq");
+  if (out.masquerade && network.name.size() > kMaxMasqueradedNameBytes) {
+    fields.complain("ipMasq", "needs a network's name of at most 200 bytes");
+    out.masquerade = false;  // where that is not refused there is nothing to take away
+  }
   const std::string backend = fields.text("ipMasqBackend");
   if (!backend.empty() && backend != "nftables")
     fields.complain("ipMasqBackend", "\"" + backend + "\" is not supported: patu masquerades by nftables",
@@ -162,7 +162,7 @@ Config read_config(const Json& json, const Request& request, Reading reading) {
   pass_runtime_keys(fields);
   out.ipam = read_ipam(fields, runtime);
   out.dns = read_dns(fields.object("dns"));
-  out.network.bridge = read_bridge_name(fields);
+  if (const auto name = fields.value<patu::IfName>("bridge")) out.network.bridge = *name;
   read_bridge(fields, out);
   read_own_keys(fields, out);
   read_wishes(fields, runtime, request.arguments, out);

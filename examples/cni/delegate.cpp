@@ -15,7 +15,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
@@ -28,7 +27,6 @@
 namespace cni {
 namespace {
 
-constexpr std::size_t kMaxOutputBytes = 1 << 20;
 constexpr std::size_t kShownBytes = 512;
 // A plugin that is just being installed is open for writing (ETXTBSY).
 constexpr int kBusyTries = 40;
@@ -168,7 +166,7 @@ bool read_available(const Delegation& delegation, int fd, std::string& output) {
     if (got < 0 && errno == EAGAIN) return true;
     if (got < 0) throw failed(delegation, "read its output", errno);
     output.append(buffer.data(), static_cast<std::size_t>(got));
-    if (output.size() > kMaxOutputBytes)
+    if (output.size() > kMaxInputBytes)
       throw Failure(Code::decode, named(delegation) + " printed more than 1 MiB and was ended");
   }
 }

@@ -23,14 +23,7 @@ std::string run(const Call& call, const char* command = nullptr) {
 }
 
 patu::Prefix prefix_of(const patu::InterfaceAddress& address) {
-  patu::IpAddress::Bytes bytes = address.address.bytes();
-  const unsigned bits = address.prefix_length + (address.address.is_v4() ? 96 : 0);
-  for (unsigned i = 0; i < bytes.size(); ++i) {
-    const unsigned kept = bits > i * 8 ? std::min(bits - i * 8, 8U) : 0;
-    bytes[i] = static_cast<std::uint8_t>(bytes[i] & (0xff00U >> kept));
-  }
-  return expect(patu::Prefix::make(patu::IpAddress::from_bytes(bytes), address.prefix_length),
-                "the subnet of " + address.to_string());
+  return expect(patu::Prefix::around(address.address, address.prefix_length), "the subnet of " + address.to_string());
 }
 
 }  // namespace
@@ -41,15 +34,14 @@ void delegated_call(const Call& call) { (void)run(call); }
 
 Result delegated_add(const Call& call) {
   try {
-    Result answer = read_result(parse_json(run(call)), "the answer of " + call.config.ipam.type, Reading::strict);
+    const std::string printed = run(call);
+    if (printed.empty()) throw Failure(Code::decode, "plugin " + call.config.ipam.type + " printed nothing");
+    Result answer = read_result(parse_json(printed), "the answer of " + call.config.ipam.type, Reading::strict);
     if (!answer.addresses.empty()) return answer;
     throw Failure(Code::invalid_config, "ipam.type: the plugin " + call.config.ipam.type + " gave no address");
   } catch (const Failure&) {
-    try {
-      delegated_del(call);
-    } catch (const Failure&) {
-      // What it failed with first is what there is to tell.
-    }
+    Steps undo;
+    undo.run([&] { delegated_del(call); });
     throw;
   }
 }

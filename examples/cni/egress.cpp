@@ -13,13 +13,11 @@ namespace {
 
 // Each try that fails is another process's that succeeds.
 constexpr std::chrono::seconds kPatience{10};
-// nf_tables' NFT_NAME_MAXLEN is 256; a set's name has a few bytes more than the network's.
-constexpr std::size_t kMaxNameBytes = 200;
 
 void require_name(const std::string& name, const char* what) {
   // What nft(8) reads back without quotes.
   constexpr std::string_view kAllowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
-  if (name.empty() || name.size() > kMaxNameBytes || name.find_first_not_of(kAllowed) != std::string::npos)
+  if (name.empty() || name.size() > kMaxMasqueradedNameBytes || name.find_first_not_of(kAllowed) != std::string::npos)
     throw Failure(Code::invalid_config,
                   std::string(what) + ": 1 to 200 letters, digits, '_', '.' and '-' are needed to masquerade");
 }

@@ -9,6 +9,9 @@
 
 namespace cni {
 
+// Of an instance and of a network: nf_tables' NFT_NAME_MAXLEN is 256, and a set's name has a few bytes more than the network's.
+inline constexpr std::size_t kMaxMasqueradedNameBytes = 200;
+
 // One network's pods, as seen from outside: its subnets, under a key that is the network's.
 struct MasqueradedNetwork {
   std::string instance;            // DatapathOptions::instance: names the table

@@ -39,13 +39,6 @@ class Fields final {
     if (given.empty()) return std::nullopt;
     return parsed<T>(key, given);
   }
-  template <class T>
-  std::vector<T> values(std::string_view key) {
-    std::vector<T> out;
-    for (const std::string& given : texts(key))
-      if (std::optional<T> one = parsed<T>(key, given)) out.push_back(*one);
-    return out;
-  }
 
   // A key that is fine to leave alone.
   void pass(std::string_view key) { (void)take(key); }

@@ -2,27 +2,10 @@
 #include <algorithm>
 
 #include "call.hpp"
-#include "legacy_leases.hpp"
 #include "pools.hpp"
 
 namespace cni {
 namespace {
-
-std::optional<patu::Datapath> find_datapath(const Config& config) {
-  auto datapath = patu::Datapath::adopt(config.datapath);
-  if (datapath) return std::move(*datapath);
-  if (datapath.error().code() == patu::Errc::not_found) return std::nullopt;
-  throw Failure(datapath.error(), "instance '" + config.datapath.instance + "'");
-}
-
-std::vector<patu::Subnet> subnets_of(const Config& config) {
-  std::vector<patu::Subnet> subnets = config.network.subnets;
-  if (!config.ipam.data_dir.empty())
-    for (const patu::IpAddress& address : legacy_addresses({config.ipam.data_dir, config.network.name}))
-      for (patu::Subnet& subnet : subnets)
-        if (subnet.prefix.contains(address)) subnet.reserved.push_back(address);
-  return subnets;
-}
 
 std::vector<patu::AddressPool> open_pools(const patu::Datapath& datapath, const std::vector<patu::Subnet>& subnets) {
   std::vector<patu::AddressPool> pools;
@@ -37,16 +20,26 @@ void release_all(std::vector<patu::AddressPool>& pools, const patu::AttachmentId
   steps.finish();
 }
 
-// From the first pool of the family that has a free one, or the requested one.
+std::optional<Address> find_lease(const std::vector<patu::AddressPool>& pools, const patu::AttachmentId& id, bool v4) {
+  for (const patu::AddressPool& pool : pools) {
+    const patu::Prefix& prefix = pool.subnet().prefix;
+    if (prefix.is_v4() != v4) continue;
+    if (const auto address = expect(pool.find(id)))
+      return Address{.address = {*address, prefix.length()}, .gateway = pool.subnet().gateway};
+  }
+  return std::nullopt;
+}
+
+// The one that the same ADD got before; the requested one; or one from the first pool of the family that has it free.
 Address acquire(std::vector<patu::AddressPool>& pools, const Call& call, bool v4) {
+  const auto& wanted = call.config.addresses;
+  const auto requested = std::find_if(wanted.begin(), wanted.end(), [&](const auto& one) { return one.is_v4() == v4; });
+  if (requested == wanted.end())
+    if (auto held = find_lease(pools, call.id(), v4)) return std::move(*held);
   std::optional<Failure> why;
   for (patu::AddressPool& pool : pools) {
     const patu::Prefix& prefix = pool.subnet().prefix;
-    if (prefix.is_v4() != v4) continue;
-    const auto& wanted = call.config.addresses;
-    const auto requested =
-        std::find_if(wanted.begin(), wanted.end(), [&](const auto& one) { return one.is_v4() == v4; });
-    if (requested != wanted.end() && !prefix.contains(*requested)) continue;
+    if (prefix.is_v4() != v4 || (requested != wanted.end() && !prefix.contains(*requested))) continue;
     auto address = requested == wanted.end() ? pool.acquire(call.id()) : pool.acquire(call.id(), *requested);
     if (address) return {.address = {*address, prefix.length()}, .gateway = pool.subnet().gateway};
     if (requested != wanted.end() && address.error().code() == patu::Errc::already_exists)
@@ -54,13 +47,16 @@ Address acquire(std::vector<patu::AddressPool>& pools, const Call& call, bool v4
     if (!why) why.emplace(address.error());
     if (address.error().code() != patu::Errc::exhausted) break;
   }
-  throw why ? *why : Failure(Code::address_outside_ranges, "a requested address is in no range of the network");
+  throw *why;  // a pool of the family there is
 }
 
 Added add(const Call& call) {
   const Config& config = call.config;
+  const auto subnets = subnets_of(config);
+  refuse_requested(config, subnets);
   const auto datapath = expect(patu::Datapath::open(config.datapath), "instance '" + config.datapath.instance + "'");
-  auto pools = open_pools(datapath, subnets_of(config));
+  auto pools = open_pools(datapath, subnets);
+  const bool has_leases = find_lease(pools, call.id(), true) || find_lease(pools, call.id(), false);
   Added added;
   try {
     for (const bool v4 : {true, false}) {
@@ -70,7 +66,8 @@ Added add(const Call& call) {
     }
   } catch (const Failure&) {
     Steps undo;
-    undo.run([&] { release_all(pools, call.id()); });
+    // What an ADD before this one leased is not this one's to give back.
+    if (!has_leases) undo.run([&] { release_all(pools, call.id()); });
     throw;
   }
   added.result.routes = config.ipam.routes;
@@ -87,8 +84,7 @@ void del(const Call& call) {
     auto pools = open_pools(*datapath, config.network.subnets);
     release_all(pools, call.id());
   });
-  if (!config.ipam.data_dir.empty())
-    steps.run([&] { release_legacy({config.ipam.data_dir, config.network.name}, call.id()); });
+  steps.run([&] { (void)release_legacy(legacy_of(config), call.id()); });
   steps.finish();
 }
 
@@ -120,8 +116,7 @@ void gc(const Call& call) {
         if (std::find(keep.begin(), keep.end(), lease.owner) == keep.end())
           steps.run([&] { expect(pool.release(lease.owner)); });
   });
-  if (!config.ipam.data_dir.empty())
-    steps.run([&] { collect_legacy({config.ipam.data_dir, config.network.name}, keep); });
+  steps.run([&] { collect_legacy(legacy_of(config), keep); });
   steps.finish();
 }
 

@@ -9,6 +9,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "descriptor.hpp"
+
 namespace cni {
 namespace {
 
@@ -95,13 +97,11 @@ std::vector<std::string> words_of(std::string_view line) {
 }
 
 std::string read_file(const std::string& path) {
-  const int file_fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (file_fd < 0) throw Failure(Code::io, patu::Error::from_errno(errno, "ipam.resolvConf: open " + path).to_string());
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!file) throw Failure(Code::io, patu::Error::from_errno(errno, "ipam.resolvConf: open " + path).to_string());
   std::string text(kMaxResolvConfBytes + 1, '\0');
-  const ssize_t got = ::read(file_fd, text.data(), text.size());
-  const int error = errno;
-  ::close(file_fd);
-  if (got < 0) throw Failure(Code::io, patu::Error::from_errno(error, "ipam.resolvConf: read " + path).to_string());
+  const ssize_t got = ::read(file.get(), text.data(), text.size());
+  if (got < 0) throw Failure(Code::io, patu::Error::from_errno(errno, "ipam.resolvConf: read " + path).to_string());
   text.resize(static_cast<std::size_t>(got));
   if (text.size() > kMaxResolvConfBytes) throw Failure(Code::io, "ipam.resolvConf: " + path + " is longer than 64 KiB");
   return text;

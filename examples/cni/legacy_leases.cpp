@@ -40,6 +40,7 @@ void require_name(const std::string& network) {
 
 // Without a descriptor if there is no such directory.
 Descriptor open_directory(const LegacyLeases& leases) {
+  if (leases.data_dir.empty()) return {};
   require_name(leases.network);
   const Descriptor data(::open(leases.data_dir.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!data && errno == ENOENT) return {};
@@ -139,11 +140,11 @@ std::vector<patu::IpAddress> legacy_addresses(const LegacyLeases& leases) {
   return addresses;
 }
 
-void release_legacy(const LegacyLeases& leases, const patu::AttachmentId& id) {
+bool release_legacy(const LegacyLeases& leases, const patu::AttachmentId& id) {
   const Descriptor directory = open_directory(leases);
-  if (!directory) return;
-  if (delete_where(leases, directory.get(), [&](const std::string& lease) { return lease == line_of(id); })) return;
-  delete_where(leases, directory.get(), [&](const std::string& lease) { return lease == id.container_id(); });
+  if (!directory) return false;
+  return delete_where(leases, directory.get(), [&](const std::string& lease) { return lease == line_of(id); }) ||
+         delete_where(leases, directory.get(), [&](const std::string& lease) { return lease == id.container_id(); });
 }
 
 void collect_legacy(const LegacyLeases& leases, const std::vector<patu::AttachmentId>& keep) {

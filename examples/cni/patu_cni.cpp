@@ -34,7 +34,7 @@ int32_t patu_cni_exec(const char* role, const char* const* environment, const ch
     *output_len = outcome.output.size();
     return outcome.status;
   } catch (const std::exception&) {
-    return kOutOfMemory;  // the only one that run() lets out, and a thread that could not be started
+    return kOutOfMemory;  // the only one that run() lets out
   }
 }
 

@@ -1,7 +1,6 @@
 // What a runtime asks for: the command and its parameters, as the environment has them.
 #pragma once
 
-#include <map>
 #include <optional>
 #include <span>
 #include <string>

@@ -77,17 +77,14 @@ Outcome act(const Plugin& plugin, const Call& call) {
 }
 
 Outcome answer(const Plugin& plugin, std::span<const std::string> environment, std::string_view input) {
-  Call call{.request = parse_request(environment),
-            .input = input,
-            .config = {.network = {.bridge = *patu::IfName::parse("cni0"), .subnets = {}}}};
-  const Command command = call.request.command;
+  Request request = parse_request(environment);
+  const Command command = request.command;
   if (command == Command::version) return {0, version_answer(input), {}};
-  const Json json = parse_json(input);
   // What an ADD would refuse must still be taken away.
   const bool takes_away = command == Command::del || command == Command::gc;
-  call.config = plugin.read(json, call.request, takes_away ? Reading::lenient : Reading::strict);
-  refuse_old(call.config.version, command);
-  return act(plugin, call);
+  Config config = plugin.read(parse_json(input), request, takes_away ? Reading::lenient : Reading::strict);
+  refuse_old(config.version, command);
+  return act(plugin, {std::move(request), input, std::move(config)});
 }
 
 }  // namespace

@@ -129,6 +129,22 @@ TEST_CASE("addresses that host-local has given to pods before a switch are not g
   CHECK(lab.add("a")["ips"][0]["address"] == "10.200.0.3/24");
 }
 
+TEST_CASE("as host-local a requested address is of a range and nobody's, and the same ADD again gets the same") {
+  CniLab lab;
+  lab.role = "host-local";
+  const auto asking = [](const std::string& address) { return R"({"runtimeConfig": {"ips": [")" + address + "\"]}}"; };
+  CHECK(output_of("mkdir /run/leases/pods && printf 'old\\r\\neth0' >/run/leases/pods/10.200.0.9").empty());
+  CHECK(lab.call("ADD", "a", asking("10.200.0.9")).code == 101);
+  CHECK(lab.call("ADD", "a", asking("10.201.0.7")).code == 102);
+  const std::string ranges = R"("ipam": {"ranges": [[{"subnet": "10.210.0.0/30"}, {"subnet": "10.211.0.0/30"}]]})";
+  const auto address = [&](const char* pod) { return lab.add(pod, "{" + ranges + "}")["ips"][0]["address"]; };
+  CHECK(address("a") == "10.210.0.2/30");
+  CHECK(address("b") == "10.211.0.2/30");
+  CHECK(address("b") == "10.211.0.2/30");
+  CHECK(lab.call("ADD", "b", "{" + ranges + R"(, "runtimeConfig": {"ips": ["10.210.0.2"]}})").code == 101);
+  CHECK(Census::take().leases == 2);  // b's is not taken from it
+}
+
 TEST_CASE("a namespace that is the plugin's own, or none, is refused with code 8") {
   CniLab lab;
   for (const char* netns : {"CNI_NETNS=/proc/self/ns/net", "CNI_NETNS=/run/netns/none", "CNI_NETNS=/proc/self/ns/mnt"})

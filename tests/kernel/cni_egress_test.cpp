@@ -24,7 +24,6 @@ const Texts kSecond{"10.201.0.0/24", "fd00:201::/64"};
 
 // With handles, which tell what was made anew.
 std::string table() { return output_of("nft -a list table inet patu-test 2>/dev/null"); }
-std::string ruleset() { return output_of("nft list ruleset"); }
 
 struct Outside {
   std::string v4, v6;
@@ -46,14 +45,6 @@ void check_pods_see_each_other(const EgressLab& lab, std::size_t from, std::size
 struct Damage {
   std::string command;
   const char* told;
-};
-
-// For tests without packets.
-struct Clean {
-  Clean() = default;
-  Clean(const Clean&) = delete;
-  Clean& operator=(const Clean&) = delete;
-  ~Clean() { (void)output_of("nft flush ruleset"); }
 };
 
 }  // namespace
@@ -216,7 +207,6 @@ TEST_CASE("instances have tables of their own") {
 
 TEST_CASE("three hundred networks fit") {
   const Clean clean;
-  Texts names;
   for (int i = 0; i < 300; ++i) {
     const std::string two = std::to_string(i / 250) + "." + std::to_string(i % 250);
     cni::masquerade(network("net-" + std::to_string(i), {"10." + two + ".0/24"}));
@@ -239,9 +229,11 @@ TEST_CASE("names that nft could not read back are refused before anything happen
 TEST_CASE("a call leaves no descriptor and no thread behind") {
   const Clean clean;
   const std::size_t descriptors = open_descriptors();
+  const std::size_t running = threads();
   cni::masquerade(network("first", kFirst));
   (void)cni::masquerade_deviations(network("first", kFirst));
   cni::stop_masquerading(network("first", kFirst));
   (void)cni::forward(true, true);
   CHECK(open_descriptors() == descriptors);
+  CHECK(threads() == running);
 }

@@ -26,9 +26,8 @@ struct Checked {
   }
 };
 
-bool has(const std::string& text, std::string_view part) {
-  CAPTURE(text);
-  return text.find(part) != std::string::npos;
+void check_has(const std::string& text, std::string_view part) {
+  CHECK_MESSAGE(text.find(part) != std::string::npos, text);
 }
 
 }  // namespace
@@ -42,11 +41,11 @@ TEST_CASE("a CHECK right after the ADD finds nothing, and prints nothing") {
 
 TEST_CASE("a CHECK says what has gone in the pod, on the node and in the firewall") {
   Checked checked;
-  CHECK(has(checked.after("ip -n a address del 10.200.0.2/24 dev eth0"), "has not 10.200.0.2/24"));
-  CHECK(has(checked.after("sysctl -qw net.ipv4.ip_forward=0"), "net.ipv4.ip_forward"));
-  CHECK(has(checked.after("nft flush ruleset"), "patu-test"));
-  CHECK(has(checked.after("ip link set patux type bridge; ip link del patux"), "bridge patux is gone"));
-  CHECK(has(checked.after("ip -n a link del eth0"), "is gone"));
+  check_has(checked.after("ip -n a address del 10.200.0.2/24 dev eth0"), "has not 10.200.0.2/24");
+  check_has(checked.after("sysctl -qw net.ipv4.ip_forward=0"), "net.ipv4.ip_forward");
+  check_has(checked.after("nft flush ruleset"), "patu-test");
+  check_has(checked.after("ip link set patux type bridge; ip link del patux"), "bridge patux is gone");
+  check_has(checked.after("ip -n a link del eth0"), "is gone");
 }
 
 TEST_CASE("a CHECK compares with what the ADD has answered") {
@@ -56,10 +55,10 @@ TEST_CASE("a CHECK compares with what the ADD has answered") {
     changed[Json::json_pointer(pointer)] = value;
     return checked.lab.check("a", changed).text;
   };
-  CHECK(has(with("/ips/0/address", "10.200.0.9/24"), "the pod has 10.200.0.2/24, which prevResult has not"));
-  CHECK(has(with("/interfaces/0/mac", "02:00:00:00:00:01"), "patux has MAC"));
-  CHECK(has(with("/interfaces/1/mac", "02:00:00:00:00:01"), " has MAC fe:"));
-  CHECK(has(with("/interfaces/2/name", "eth7"), "prevResult has no interface eth0"));
+  check_has(with("/ips/0/address", "10.200.0.9/24"), "the pod has 10.200.0.2/24, which prevResult has not");
+  check_has(with("/interfaces/0/mac", "02:00:00:00:00:01"), "patux has MAC");
+  check_has(with("/interfaces/1/mac", "02:00:00:00:00:01"), " has MAC fe:");
+  check_has(with("/interfaces/2/name", "eth7"), "prevResult has no interface eth0");
 }
 
 TEST_CASE("a CHECK leaves alone what plugins behind it in the chain change") {
@@ -88,7 +87,7 @@ TEST_CASE("a CHECK for what was never attached, without prevResult, or in an old
   CHECK(checked.lab.check("a", checked.previous, R"({"cniVersion": "0.4.0"})").is_done());
   CHECK(checked.lab.check("a", checked.previous, R"({"cniVersion": "1.0.0"})").is_done());
   REQUIRE(Datapath::unload(datapath_options(), UnloadMode::force));
-  CHECK(has(checked.lab.check("a", checked.previous).text, "is not loaded"));
+  check_has(checked.lab.check("a", checked.previous).text, "is not loaded");
 }
 
 TEST_CASE("a CHECK of results of older versions") {

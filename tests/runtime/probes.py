@@ -104,14 +104,6 @@ def ask(address, port, seconds=5):
         return b"".join(iter(lambda: connection.recv(4096), b"")).decode()
 
 
-def can_connect(address, port, seconds):
-    try:
-        with socket.create_connection((address, port), seconds):
-            return True
-    except OSError:
-        return False
-
-
 @contextlib.contextmanager
 def server(netns, port=8080, text="here"):
     """A program in the pod's namespace that sends `text` on every connection to the port, in both families."""

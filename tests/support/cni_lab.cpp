@@ -69,12 +69,13 @@ Answer CniLab::check(const std::string& container, const Json& previous, const s
 bool is_clean() {
   const Census census = Census::take();
   const std::string links = output_of("ip -o link show type veth");
+  const std::string rules = nft_rules();
   CHECK_MESSAGE(census.leases == 0, to_string(census));
   CHECK_MESSAGE(census.attachments == 0, to_string(census));
   CHECK_MESSAGE(census.pods == 0, to_string(census));
   CHECK_MESSAGE(links.empty(), links);
-  CHECK_MESSAGE(nft_rules().empty(), nft_rules());
-  return census.leases + census.attachments + census.pods == 0 && links.empty() && nft_rules().empty();
+  CHECK_MESSAGE(rules.empty(), rules);
+  return census.leases + census.attachments + census.pods == 0 && links.empty() && rules.empty();
 }
 
 std::string addresses_in(const std::string& pod, const std::string& ifname) {

@@ -104,6 +104,10 @@ void EgressLab::add_pod(const std::string& bridge, const std::string& last) {
   pods_.push_back(std::move(pod));
 }
 
+std::string ruleset() { return output_of("nft list ruleset"); }
+
+Clean::~Clean() { (void)output_of("nft flush ruleset"); }
+
 EgressLab::~EgressLab() {
   (void)output_of("nft flush ruleset; ip link del up0; ip link del br200; ip link del br201; for p in " +
                   std::string("port2002 port2003 port2012; do ip link del $p; done") +

@@ -37,6 +37,16 @@ class EgressLab final {
   std::vector<EgressPod> pods_;
 };
 
+std::string ruleset();  // as nft(8) lists it
+
+// For tests without packets.
+struct Clean {
+  Clean() = default;
+  Clean(const Clean&) = delete;
+  Clean& operator=(const Clean&) = delete;
+  ~Clean();  // all of the node's nftables rules
+};
+
 // Whose address a datagram has that arrives at `address`; "nobody" if it does not.
 std::string sender_seen(const Netns& from, const Netns& to, const IpAddress& address);
 

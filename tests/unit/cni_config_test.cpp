@@ -87,6 +87,17 @@ TEST_CASE("patu's own keys") {
   CHECK(redirected.network.redirect_excluded_ports == std::vector<std::uint16_t>{53, 65535});
 }
 
+TEST_CASE("what masquerades has a name that a set can bear") {
+  cni::Json json = bridge_json(R"({"ipMasq": true})");
+  json["name"] = std::string(200, 'n');
+  CHECK(config_of(json).masquerade);
+  json["name"] = std::string(201, 'n');
+  const Refusal refusal = refusal_of([&] { return config_of(json); });
+  CHECK(refusal.code == 7);
+  CHECK(refusal.says("ipMasq: needs a network's name of at most 200 bytes"));
+  CHECK_FALSE(config_of(json, cni::Command::del).masquerade);
+}
+
 TEST_CASE("a key that is known and not honoured is refused with code 2, its name and its value") {
   for (const Declined& one : std::initializer_list<Declined>{
            {R"({"vlan": 100})", "vlan: 100"},

@@ -93,7 +93,7 @@ TEST_CASE("a release takes the attachment's files of both families, and those of
   directory.put("10.0.0.6", "");
   directory.put("10.0.0.7", "web-1\r\neth0\r\nmore");
   directory.put("10.0.0.8", "web-1");
-  release_legacy(directory.leases(), id("web-1"));
+  CHECK(release_legacy(directory.leases(), id("web-1")));
   CHECK(directory.names() == Names{"10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6", "10.0.0.7", "10.0.0.8", "lock"});
   release_legacy(directory.leases(), id("web-1"));
   CHECK_FALSE(directory.names().contains("10.0.0.8"));
