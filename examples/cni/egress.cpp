@@ -32,15 +32,21 @@ std::vector<AddressRange> ranges_of(const MasqueradedNetwork& network) {
   return {network.pods.begin(), network.pods.end()};
 }
 
+// Calls `attempt` until it returns true.
+void persist(const MasqueradeTable& table, const std::function<bool()>& attempt) {
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (!attempt())
+    if (std::chrono::steady_clock::now() >= deadline)
+      throw Failure(Code::try_again, "nftables table inet " + table.name() + ": others keep changing nftables");
+}
+
 // Reads, lets `edit` change what was read, and puts that in its place, until nobody has interfered. `edit` tells whether there
 // is anything to change.
 void change(const MasqueradeTable& table, const std::function<bool(MasqueradeContents&)>& edit) {
-  const auto deadline = std::chrono::steady_clock::now() + kPatience;
-  do {
+  persist(table, [&] {
     MasqueradeContents contents = table.read();
-    if (!edit(contents) || table.replace(contents)) return;
-  } while (std::chrono::steady_clock::now() < deadline);
-  throw Failure(Code::try_again, "nftables table inet " + table.name() + ": others keep changing nftables");
+    return edit(contents) ? table.replace(contents) : table.is_as_read(contents);
+  });
 }
 
 }  // namespace
@@ -62,7 +68,16 @@ void masquerade(const MasqueradedNetwork& network) {
 std::vector<std::string> masquerade_deviations(const MasqueradedNetwork& network) {
   const auto ranges = ranges_of(network);
   const MasqueradeTable table = table_of(network);
-  return ranges.empty() ? std::vector<std::string>() : table.deviations(network.name, ranges);
+  if (ranges.empty()) return {};
+  std::vector<std::string> wrong = table.deviations(network.name, ranges);
+  // What looks wrong may only have been in change.
+  if (!wrong.empty())
+    persist(table, [&] {
+      const MasqueradeContents contents = table.read();
+      wrong = table.deviations(network.name, ranges);
+      return wrong.empty() || table.is_as_read(contents);
+    });
+  return wrong;
 }
 
 void stop_masquerading(const MasqueradedNetwork& network) {

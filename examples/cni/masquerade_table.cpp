@@ -251,15 +251,15 @@ std::vector<std::string> MasqueradeTable::deviations(const std::string& network,
 
 MasqueradeContents MasqueradeTable::read() const {
   MasqueradeContents contents;
+  contents.generation = nft_generation(netlink_);
+  if (!is_as_read(contents)) return contents;  // outdated by now, and will be found to be
   std::vector<std::string> records;
   NftMessages overview;
-  overview.add(NFT_MSG_GETGEN, 0, "ask for the generation");
   overview.add(NFT_MSG_GETTABLE, 0, "look for the table").put(NFTA_TABLE_NAME, name_);
   overview.add(NFT_MSG_GETSET, NLM_F_DUMP, "list the sets").put(NFTA_SET_TABLE, name_);
   ask_nft(netlink_, overview, [&](std::size_t number, const Attributes& reply) {
-    if (number == 0) contents.generation = reply.be32(NFTA_GEN_ID);
-    if (number == 1) contents.exists = true;
-    if (number == 2 && network_of(reply.string(NFTA_SET_NAME))) records.emplace_back(reply.string(NFTA_SET_NAME));
+    if (number == 0) contents.exists = true;
+    if (number == 1 && network_of(reply.string(NFTA_SET_NAME))) records.emplace_back(reply.string(NFTA_SET_NAME));
   });
   for (const std::string& record : records) {
     NftMessages list;
@@ -271,6 +271,10 @@ MasqueradeContents MasqueradeTable::read() const {
     intervals.finish();
   }
   return contents;
+}
+
+bool MasqueradeTable::is_as_read(const MasqueradeContents& contents) const {
+  return is_nft_at(netlink_, contents.generation);
 }
 
 bool MasqueradeTable::replace(const MasqueradeContents& contents) const {

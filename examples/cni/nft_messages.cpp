@@ -126,6 +126,40 @@ void ask_nft(const Netlink& netlink, const NftMessages& requests,
   });
 }
 
+std::uint32_t nft_generation(const Netlink& netlink) {
+  NftMessages request;
+  request.add(NFT_MSG_GETGEN, 0, "ask for the generation");
+  netlink.send(request.bytes());
+  std::uint32_t generation = 0;
+  netlink.receive([&](const nlmsghdr& answer) {
+    if (!request.number_of(answer)) return false;
+    if (answer.nlmsg_type == NLMSG_ERROR) throw refused(request.step(0), error_of(answer));
+    generation = Attributes(answer, kHeaderBytes).be32(NFTA_GEN_ID);
+    return true;
+  });
+  return generation;
+}
+
+// A batch with nothing in it changes nothing, takes the lock of all transactions, and is answered only if it is refused: which
+// it then is before what is asked next.
+bool is_nft_at(const Netlink& netlink, std::uint32_t generation) {
+  NftMessages nothing;
+  nothing.begin_batch(generation).end_batch();
+  netlink.send(nothing.bytes());
+  NftMessages request;
+  request.add(NFT_MSG_GETGEN, 0, "ask for the generation");
+  netlink.send(request.bytes());
+  bool is_at = true;
+  netlink.receive([&](const nlmsghdr& answer) {
+    if (!request.number_of(answer)) return false;
+    if (answer.nlmsg_type != NLMSG_ERROR) return true;
+    if (const int error = error_of(answer); error != ERESTART) throw refused("compare the generation", error);
+    is_at = false;
+    return false;
+  });
+  return is_at;
+}
+
 std::optional<NftError> commit_nft(const Netlink& netlink, const NftMessages& batch) {
   netlink.send(batch.bytes());
   std::optional<NftError> failure;

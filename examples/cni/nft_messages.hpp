@@ -58,6 +58,11 @@ struct NftError {
 // not there have no reply. Throws Failure.
 void ask_nft(const Netlink& netlink, const NftMessages& requests,
              const std::function<void(std::size_t number, const Attributes& reply)>& on_reply);
+// The generation of the kernel's rule set: each transaction makes another one. Throws Failure.
+std::uint32_t nft_generation(const Netlink& netlink);
+// Whether the rule set is of that generation and nobody is at work on the next one: a transaction has its number before its
+// changes are to be seen. Waits for what is under way. Throws Failure.
+bool is_nft_at(const Netlink& netlink, std::uint32_t generation);
 // Sends a batch; its last message before the end asks for an acknowledgement. The first error, if any: nothing was changed then.
 std::optional<NftError> commit_nft(const Netlink& netlink, const NftMessages& batch);
 

@@ -1,19 +1,18 @@
 // Processes that change the table at once, are killed anywhere, or have a kernel that lacks what they need.
 #include <doctest/doctest.h>
 #include <linux/capability.h>
-#include <linux/filter.h>
 #include <linux/netlink.h>
-#include <linux/seccomp.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #include <array>
 #include <random>
 
 #include "egress.hpp"
+#include "egress_lab.hpp"
 #include "failure.hpp"
 #include "killing.hpp"
 #include "network_fixture.hpp"
+#include "refused_call.hpp"
 
 using namespace patu;
 using namespace patu::test;
@@ -28,8 +27,6 @@ cni::MasqueradedNetwork network(unsigned number) {
           "net-" + text,
           {must(Prefix::parse("10.2." + text + ".0/24")), must(Prefix::parse("fd00:2:" + text + "::/64"))}};
 }
-
-std::string ruleset() { return output_of("nft list ruleset"); }
 
 // In a child: a failure is printed and told by the exit status.
 bool succeeds(const std::function<void()>& body) {
@@ -49,22 +46,31 @@ void at_once(const std::function<void(unsigned)>& body) {
   for (const pid_t child : children) CHECK(wait_for(child) == 0);
 }
 
-struct Clean {
-  Clean() = default;
-  Clean(const Clean&) = delete;
-  Clean& operator=(const Clean&) = delete;
-  ~Clean() { (void)output_of("nft flush ruleset"); }
-};
-
 }  // namespace
 
 TEST_CASE("sixteen processes with a network each make one table with all of them, and leave none") {
   const Clean clean;
-  at_once([](unsigned number) { cni::masquerade(network(number)); });
-  for (unsigned number = 0; number < kProcesses; ++number) CHECK(cni::masquerade_deviations(network(number)).empty());
-  CHECK(count_of(ruleset(), "masquerade") == 2);
-  at_once([](unsigned number) { cni::stop_masquerading(network(number)); });
-  CHECK(ruleset().empty());
+  for (int round = 0; round < 10; ++round) {
+    at_once([](unsigned number) { cni::masquerade(network(number)); });
+    for (unsigned number = 0; number < kProcesses; ++number) CHECK(cni::masquerade_deviations(network(number)).empty());
+    CHECK(count_of(ruleset(), "masquerade") == 2);
+    at_once([](unsigned number) { cni::stop_masquerading(network(number)); });
+    CHECK(ruleset().empty());
+  }
+}
+
+// A transaction has its number before its changes are seen, and what it replaces is gone for who still looks at the old ones.
+TEST_CASE("what stays is found while other networks come and go") {
+  const Clean clean;
+  cni::masquerade(network(0));
+  at_once([](unsigned number) {
+    for (int round = 0; round < 20; ++round)
+      if (number % 2 == 0)
+        number % 4 == 0 ? cni::masquerade(network(number + 1)) : cni::stop_masquerading(network(number - 1));
+      else if (const auto wrong = cni::masquerade_deviations(network(0)); !wrong.empty())
+        throw cni::Failure(cni::Code::io, wrong.front());
+  });
+  CHECK(cni::masquerade_deviations(network(0)).empty());
 }
 
 TEST_CASE("sixteen processes with the same network make its table once") {
@@ -130,7 +136,8 @@ TEST_CASE("a process that is killed while it stops masquerading leaves the old t
   const std::string alone = ruleset();
   const auto stop = [] { return succeeds([] { cni::stop_masquerading(network(2)); }); };
   cni::masquerade(network(2));
-  for (unsigned call = 1; kill_before(here(), call, stop); ++call) {
+  unsigned call = 1;
+  for (; kill_before(here(), call, stop); ++call) {
     const std::string now = ruleset();
     CHECK((now == alone || cni::masquerade_deviations(network(2)).empty()));
     CHECK(cni::masquerade_deviations(network(1)).empty());
@@ -138,30 +145,20 @@ TEST_CASE("a process that is killed while it stops masquerading leaves the old t
     CHECK(ruleset() == alone);
     cni::masquerade(network(2));
   }
+  CHECK(call > 5);
 }
 
 TEST_CASE("a kernel without netfilter's netlink is named") {
-  const bool told =
-      run_in(here(), false, [] {
-        const std::array<sock_filter, 6> program{{
-            BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 3),
-            BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[2])),
-            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NETLINK_NETFILTER, 0, 1),
-            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPROTONOSUPPORT),
-            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-        }};
-        const sock_fprog filter{program.size(), const_cast<sock_filter*>(program.data())};
-        if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0)
-          return false;
-        try {
-          cni::masquerade(network(1));
-        } catch (const cni::Failure& failure) {
-          return failure.code() == cni::Code::kernel_unsupported &&
-                 failure.message().find("CONFIG_NETFILTER_NETLINK") != std::string::npos;
-        }
-        return false;
-      }) == 0;
+  const bool told = run_in(here(), false, [] {
+                      if (!refuse_call(SYS_socket, 2, NETLINK_NETFILTER, EPROTONOSUPPORT)) return false;
+                      try {
+                        cni::masquerade(network(1));
+                      } catch (const cni::Failure& failure) {
+                        return failure.code() == cni::Code::kernel_unsupported &&
+                               failure.message().find("CONFIG_NETFILTER_NETLINK") != std::string::npos;
+                      }
+                      return false;
+                    }) == 0;
   CHECK(told);
 }
 
