@@ -69,22 +69,21 @@ std::unique_ptr<State> convert(const DatapathStatus& status) {
   return out;
 }
 
+Result<> open_by(Result<Datapath> (*open)(const DatapathOptions&), const patu_datapath_options* options,
+                 patu_datapath** datapath) {
+  PATU_TRY(check_given(datapath, "datapath"));
+  PATU_TRY_LET(known, read_options(options));
+  return hand_out(open(known), datapath);
+}
+
 }  // namespace
 
 patu_status patu_datapath_open(const patu_datapath_options* options, patu_datapath** datapath, patu_error** err) {
-  return guard(err, [&]() -> Result<> {
-    PATU_TRY(check_given(datapath, "datapath"));
-    PATU_TRY_LET(known, read_options(options));
-    return hand_out(Datapath::open(known), datapath);
-  });
+  return guard(err, [&] { return open_by(Datapath::open, options, datapath); });
 }
 
 patu_status patu_datapath_adopt(const patu_datapath_options* options, patu_datapath** datapath, patu_error** err) {
-  return guard(err, [&]() -> Result<> {
-    PATU_TRY(check_given(datapath, "datapath"));
-    PATU_TRY_LET(known, read_options(options));
-    return hand_out(Datapath::adopt(known), datapath);
-  });
+  return guard(err, [&] { return open_by(Datapath::adopt, options, datapath); });
 }
 
 void patu_datapath_close(patu_datapath* datapath) { delete datapath; }

@@ -33,8 +33,8 @@ Result<Route> read_route(const patu_route& given) {
   return out;
 }
 
-// `bridge` has no default of its own: the rest is set field by field.
-Result<NetworkOptions> read_options(const patu_network_options& given) {
+// `bridge` has no default of its own: the rest is set field by field. Inlined, GCC 12 takes the fields for uninitialised.
+[[gnu::noinline]] Result<NetworkOptions> read_options(const patu_network_options& given) {
   constexpr std::uint32_t kFlags = PATU_NETWORK_NO_GATEWAY | PATU_NETWORK_NO_DEFAULT_ROUTE |
                                    PATU_NETWORK_SOCKET_REDIRECT | PATU_NETWORK_FORCE_GATEWAY | PATU_NETWORK_HAIRPIN |
                                    PATU_NETWORK_PROMISCUOUS | PATU_NETWORK_ISOLATED |
@@ -123,28 +123,25 @@ Result<> hand_out_report(Result<ReconcileReport>&& done, patu_reconcile_report**
   return {};
 }
 
+Result<> open_by(Result<Network> (*open)(const Datapath&, const NetworkOptions&), const patu_datapath* datapath,
+                 const patu_network_options* options, patu_network** network) {
+  PATU_TRY(check_given(datapath, "datapath"));
+  PATU_TRY(check_given(network, "network"));
+  PATU_TRY_LET(given, read_struct(options, "options"));
+  PATU_TRY_LET(known, read_options(given), "options of a network");
+  return hand_out(open(datapath->datapath, known), network);
+}
+
 }  // namespace
 
 patu_status patu_network_open(const patu_datapath* datapath, const patu_network_options* options,
                               patu_network** network, patu_error** err) {
-  return guard(err, [&]() -> Result<> {
-    PATU_TRY(check_given(datapath, "datapath"));
-    PATU_TRY(check_given(network, "network"));
-    PATU_TRY_LET(given, read_struct(options, "options"));
-    PATU_TRY_LET(known, read_options(given), "options of a network");
-    return hand_out(Network::open(datapath->datapath, known), network);
-  });
+  return guard(err, [&] { return open_by(Network::open, datapath, options, network); });
 }
 
 patu_status patu_network_adopt(const patu_datapath* datapath, const patu_network_options* options,
                                patu_network** network, patu_error** err) {
-  return guard(err, [&]() -> Result<> {
-    PATU_TRY(check_given(datapath, "datapath"));
-    PATU_TRY(check_given(network, "network"));
-    PATU_TRY_LET(given, read_struct(options, "options"));
-    PATU_TRY_LET(known, read_options(given), "options of a network");
-    return hand_out(Network::adopt(datapath->datapath, known), network);
-  });
+  return guard(err, [&] { return open_by(Network::adopt, datapath, options, network); });
 }
 
 void patu_network_close(patu_network* network) { delete network; }

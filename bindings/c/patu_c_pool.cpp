@@ -105,7 +105,7 @@ patu_status patu_address_pool_usage(const patu_address_pool* pool, patu_pool_usa
     PATU_TRY(check_given(pool, "pool"));
     PATU_TRY(check_given(usage, "usage"));
     PATU_TRY_LET(found, pool->pool.usage());
-    *usage = {found.capacity, found.leased};
+    *usage = {found.capacity, found.leased, found.free};
     return {};
   });
 }

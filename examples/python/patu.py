@@ -147,7 +147,7 @@ class patu_route(ctypes.Structure):
 
 
 class patu_pool_usage(ctypes.Structure):
-    _fields_ = [("capacity", c_uint64), ("leased", c_uint64)]
+    _fields_ = [("capacity", c_uint64), ("leased", c_uint64), ("free", c_uint64)]
 
 
 class patu_lease(ctypes.Structure):
@@ -581,10 +581,11 @@ def _lease(lease: patu_lease) -> Lease:
 
 @dataclass(frozen=True)
 class PoolUsage:
-    """`leased` counts reserved addresses that were requested, too."""
+    """`leased` counts reserved addresses that were requested, too; `free` those that acquire can choose from."""
 
     capacity: int
     leased: int
+    free: int
 
 
 class AddressPool(_Handle):
@@ -593,7 +594,7 @@ class AddressPool(_Handle):
     _close = "patu_address_pool_close"
 
     def acquire(self, container_id: str, ifname: str = "eth0", requested: Optional[str] = None) -> Address:
-        """Leases `requested`, or the free address that was released longest ago; the same again to an owner who has one."""
+        """Leases `requested`, or a free address in turn; the same again to an owner who has one."""
         wanted = None if requested is None else byref(_parsed(patu_address, requested))
         return self._address_of("patu_address_pool_acquire", container_id, ifname, (POINTER(patu_address), wanted))
 
@@ -612,7 +613,7 @@ class AddressPool(_Handle):
     def usage(self) -> PoolUsage:
         usage = patu_pool_usage()
         _call("patu_address_pool_usage", self._self, (POINTER(patu_pool_usage), byref(usage)))
-        return PoolUsage(usage.capacity, usage.leased)
+        return PoolUsage(usage.capacity, usage.leased, usage.free)
 
     @property
     def subnet(self) -> Subnet:

@@ -173,7 +173,7 @@ impl Datapath {
         options.lend(|options| check(|error| unsafe { ffi::patu_datapath_unload(options, 0, null_mut(), error) }))
     }
 
-    // Creates the bridge, or adopts it. `subnets` are (network, prefix length), one of each family at most.
+    // Creates the bridge, or adopts it. `subnets` are (network, prefix length).
     pub fn network(&self, bridge: &str, subnets: &[(IpAddr, u32)]) -> Result<Network> {
         let bridge = c_text(bridge)?;
         let none = ffi::patu_address::default();

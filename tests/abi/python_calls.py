@@ -77,6 +77,7 @@ class Calls(unittest.TestCase):
             self.assertEqual([(each.container_id, each.ifname, each.address) for each in pool.list()],
                              [("vm-1", "eth0", ip("10.202.0.2")), ("vm-2", "eth1", ip("10.202.0.3"))])
             self.assertTrue(all(each.acquired_ns for each in pool.list()))
+            self.assertEqual(pool.usage(), patu.PoolUsage(capacity=3, leased=2, free=2))
             self.refused("already_exists", pool.acquire, "vm-3", "eth0", "10.202.0.2")
             pool.release("vm-1")
             pool.release("vm-1")
@@ -98,12 +99,44 @@ class Calls(unittest.TestCase):
         self.assertEqual((made.no_services, made.socket_redirect), (True, False))
         self.assertEqual(made.host_ifindex, socket.if_nametoindex(made.host_ifname))
         self.assertEqual(self.network.bridge_ifindex, socket.if_nametoindex(self.network.bridge))
+        self.assertEqual((self.network.bridge_mac, made.host_mac[:3]), ("0a:58:0a:c9:00:01", "fe:"))
         self.assertEqual((self.network.find("web-1"), self.network.list()), (made, [made]))
         self.assertEqual(self.network.check(), [])
         self.assertEqual(self.network.check("web-1", netns=self.netns), [])
         self.assertEqual(self.network.reconcile(), patu.ReconcileReport([], [], []))
         self.assertEqual(self.network.reconcile(keep=[]).detached, [("web-1", "eth0")])
         self.refused("not_found", self.network.find, "web-1")
+
+    def test_what_is_adopted_is_looked_at_and_taken_away(self):
+        self.refused("not_found", patu.Datapath.adopt, "absent", self.options["bpffs"])
+        self.network.attach(patu.Pod("web-1", self.netns))
+        with patu.Datapath.adopt(self.options["instance"], self.options["bpffs"]) as datapath, \
+                datapath.adopt_network("pods0", mtu=1400) as network, \
+                datapath.adopt_network("pods0", name="other") as other:
+            self.assertEqual(([each.container_id for each in network.list()], other.list()), (["web-1"], []))
+            network.detach("web-1")
+        self.assertEqual(self.network.list(), [])
+
+    def test_options_of_a_network_arrive(self):
+        subnets = ["10.203.0.0/24"]
+        routes = [patu.Route("192.0.2.0/24", "10.203.0.7", mtu=1300, advmss=1200, priority=7, table=100),
+                  patu.Route("198.51.100.0/24", scope=253)]
+        with self.datapath.network("pods1", subnets, name="named", routes=routes) as network:
+            network.attach(patu.Pod("web-2", self.netns, "eth1"))
+            self.assertEqual(network.check("web-2", "eth1", self.netns), [])
+            for wrong in (dataclasses.replace(routes[0], mtu=1299), dataclasses.replace(routes[0], gateway=None),
+                          dataclasses.replace(routes[1], scope=None)):
+                with self.datapath.adopt_network("pods1", subnets, name="named", routes=[wrong]) as other:
+                    (deviation,) = other.check("web-2", "eth1", self.netns)
+                    self.assertIn(wrong.destination, deviation.what)
+            network.detach("web-2", ifname="eth1")
+            for options in ({"hairpin": True, "promiscuous": True}, {"gateway": False}):
+                with self.assertRaises(patu.Error) as caught:
+                    self.datapath.network("pods1", subnets, **options)
+                self.assertEqual(caught.exception.name, "invalid_argument")
+            self.refused("already_exists", self.datapath.network, "pods1", ["10.204.0.0/24"])
+            self.datapath.network("pods1", ["10.204.0.0/24"], force_gateway=True).close()
+            network.remove()
 
     def test_a_pod_is_abandoned(self):
         self.network.attach(patu.Pod("web-1", self.netns))

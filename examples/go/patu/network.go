@@ -95,7 +95,7 @@ func UnloadDatapath(options DatapathOptions) error {
 // Network is a bridge and the pods on it.
 type Network struct{ pointer *C.patu_network }
 
-// OpenNetwork creates the bridge or adopts it; of subnets, one of each family at most.
+// OpenNetwork creates the bridge or adopts it; a pod gets an address of each family from the first subnet with room.
 func (datapath *Datapath) OpenNetwork(bridge string, subnets ...netip.Prefix) (*Network, error) {
 	var network Network
 	var failure *C.patu_error

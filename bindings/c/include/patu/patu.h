@@ -414,6 +414,7 @@ PATU_C_API patu_status patu_address_pool_list(const patu_address_pool *pool, pat
 typedef struct patu_pool_usage {
   uint64_t capacity;  // addresses that can be handed out; at most 2^64 - 1
   uint64_t leased;    // of these and of the reserved ones
+  uint64_t free;      // of the former; 0: acquire is exhausted but for a requested address
 } patu_pool_usage;
 
 // O(leases). Errors: io. Since 0.1.
@@ -428,10 +429,12 @@ PATU_C_API const patu_subnet *patu_address_pool_subnet(const patu_address_pool *
 #define PATU_NETWORK_SOCKET_REDIRECT 4u   // pods that do not say otherwise choose socket redirection
 // Takes other addresses of the subnets' families off the bridge, instead of refusing it: in IPv6 those that overlap only.
 #define PATU_NETWORK_FORCE_GATEWAY 8u
+// These two count for the pods that are attached from now on; others keep what they have.
 #define PATU_NETWORK_HAIRPIN 16u      // pods' ports send back what they receive where it is for themselves
-#define PATU_NETWORK_PROMISCUOUS 32u  // the bridge receives every frame; not together with hairpin
 #define PATU_NETWORK_ISOLATED 64u     // pods of the bridge do not reach each other, but the node and what is beyond it
-// Pods' IPv6 addresses are probed for duplicates; attach then waits for that, 1 to 2 s.
+#define PATU_NETWORK_PROMISCUOUS 32u  // the bridge receives every frame; not together with hairpin
+// Pods' IPv6 addresses are probed for duplicates; attach then waits for that, 1 to 2 s, and fails with already_exists if somebody
+// answers.
 #define PATU_NETWORK_DUPLICATE_ADDRESS_DETECTION 128u
 
 #define PATU_ROUTE_SCOPE 1u  // `scope` is given
@@ -459,7 +462,8 @@ typedef struct patu_network_options {
   // they send is not checked, and the fast path is not theirs.
   const patu_subnet *subnets;
   size_t subnet_count;
-  const uint16_t *redirect_excluded_ports;  // a connection from or to one of these is never redirected
+  // A connection from or to one of these is never redirected; of several networks on a bridge the last open counts.
+  const uint16_t *redirect_excluded_ports;
   size_t redirect_excluded_port_count;
   const patu_netns *netns;  // in which the bridge lives; NULL: the caller's
   uint32_t mtu;             // bytes; 1280 to 65535 with IPv6, 68 to 65535 without; 0: 1500
@@ -534,28 +538,32 @@ PATU_C_API void patu_reconcile_report_free(patu_reconcile_report *report);
 
 typedef struct patu_network patu_network;
 
-// Creates the bridge, or adopts one that is as asked for; puts back into the maps what they have lost.
-// Errors: invalid_argument, already_exists (an interface of that name that is no bridge, or a bridge with another MTU or other
-//   subnets), busy (the instance serves another namespace), unsupported, permission_denied, timed_out, io. Since 0.1.
+// Creates the bridge, or adopts one that is as asked for; puts back into the maps what they have lost. A bridge that was not up
+// takes no router advertisements (accept_ra); where /proc/sys is read-only a network without subnets is refused.
+// Errors: invalid_argument, already_exists (an interface of that name that is no bridge, or a bridge with another MTU or with
+//   addresses in the gateways' way: any other IPv4 one, or an IPv6 one that overlaps), busy (the instance serves another
+//   namespace), unsupported, permission_denied, timed_out, io. Since 0.1.
 PATU_C_API patu_status patu_network_open(const patu_datapath *datapath, const patu_network_options *options,
                                          patu_network **network, patu_error **err);
 // Makes and changes nothing: for whoever only takes away, looks or repairs, also where the bridge is gone (then its index is 0)
-// or was made with other options. attach needs the bridge. Errors: invalid_argument, busy, permission_denied, io. Since 0.1.
+// or was made with other options. attach needs the bridge, and then says what is wrong with the options. A prefix of which there
+// is no subnet here is told as /32 or /128. Errors: invalid_argument, busy, permission_denied, io. Since 0.1.
 PATU_C_API patu_status patu_network_adopt(const patu_datapath *datapath, const patu_network_options *options,
                                           patu_network **network, patu_error **err);
 PATU_C_API void patu_network_close(patu_network *network);
 
-// Makes the interface in each pod's namespace, complete: addresses, routes, loopback up, fast path. It can be used at once. All
-// of them or none. The same again is a success and changes nothing; what a killed process left half made is made anew, and what
-// was lost is put back. `attachments`, optional: in the order of the specs.
-// Errors: invalid_argument, already_exists (the id is attached elsewhere or with other addresses, or the pod has an interface of
-//   that name), exhausted (addresses, or a map; after a reconcile that found nothing to free), not_found (the bridge is gone),
+// Makes the interface in each pod's namespace, complete: addresses, routes, loopback up, fast path. It can be used at once; there
+// is no duplicate address detection to wait for, unless the options ask for it. All of them or none. The same again is a success
+// and changes nothing; what a killed process left half made is made anew, and what was lost is put back. `attachments`, optional:
+// in the order of the specs.
+// Errors: invalid_argument, already_exists (the id is attached elsewhere, in another network or with other addresses, or the pod
+//   has an interface of that name), exhausted (addresses, or a map; after a reconcile that found nothing to free), not_found (the bridge is gone),
 //   unsupported (socket redirection is not loaded; PATU_POD_NO_SERVICES before Linux 5.14), permission_denied, timed_out, io.
 // Since 0.1.
 PATU_C_API patu_status patu_network_attach(patu_network *network, const patu_pod_spec *specs, size_t count,
                                            patu_attachments **attachments, patu_error **err);
-// Removes interfaces, addresses and map entries, and returns when they are gone: the kernel takes 14 to 20 ms for one, and under
-// 1 ms each for 50. Success where there is nothing. Errors: timed_out, io. Since 0.1.
+// Removes interfaces, addresses (also those of subnets that are not the network's any more) and map entries, and returns when they
+// are gone: the kernel takes 14 to 20 ms for one, and under 1 ms each for 50. Success where there is nothing. Errors: timed_out, io. Since 0.1.
 PATU_C_API patu_status patu_network_detach(patu_network *network, const patu_attachment_id *ids, size_t count,
                                            patu_error **err);
 // For a pod whose namespace is about to be destroyed, which takes the interface with it: gives back the addresses and map
