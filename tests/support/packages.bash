@@ -6,7 +6,7 @@ has_header() { echo "#include <$1>" | "${CXX:-c++}" -x c++ -std=c++20 -fsyntax-o
 missing_packages() {
   local command
   for command in meson:meson ninja:ninja-build pkg-config:pkg-config g++:g++ clang++:clang bpftool:bpftool ip:iproute2 \
-      nft:nftables abidiff:abigail-tools; do
+      nft:nftables jq:jq sysctl:procps abidiff:abigail-tools; do
     command -v "${command%%:*}" >/dev/null || echo "${command#*:}"
   done
   local library
