@@ -106,8 +106,26 @@ patu_attachment convert_attachment(Arena& arena, const Attachment& attachment) {
   };
 }
 
+static_assert(static_cast<int>(DeviationKind::attachment) == PATU_DEVIATION_ATTACHMENT);
+static_assert(static_cast<int>(DeviationKind::bridge) == PATU_DEVIATION_BRIDGE);
+static_assert(static_cast<int>(DeviationKind::host_interface) == PATU_DEVIATION_HOST_INTERFACE);
+static_assert(static_cast<int>(DeviationKind::program) == PATU_DEVIATION_PROGRAM);
+static_assert(static_cast<int>(DeviationKind::lease) == PATU_DEVIATION_LEASE);
+static_assert(static_cast<int>(DeviationKind::map_entry) == PATU_DEVIATION_MAP_ENTRY);
+static_assert(static_cast<int>(DeviationKind::pod_interface) == PATU_DEVIATION_POD_INTERFACE);
+static_assert(static_cast<int>(DeviationKind::pod_mtu) == PATU_DEVIATION_POD_MTU);
+static_assert(static_cast<int>(DeviationKind::pod_address) == PATU_DEVIATION_POD_ADDRESS);
+static_assert(static_cast<int>(DeviationKind::pod_route) == PATU_DEVIATION_POD_ROUTE);
+
 patu_deviation convert_deviation(Arena& arena, const Deviation& deviation) {
-  return {sizeof(patu_deviation), to_c(arena, deviation.id), arena.text(deviation.what)};
+  return {
+      .struct_size = sizeof(patu_deviation),
+      .id = to_c(arena, deviation.id),
+      .what = arena.text(deviation.what),
+      .destination = deviation.destination ? arena.one(to_c(*deviation.destination)) : nullptr,
+      .kind = static_cast<std::uint32_t>(deviation.kind),
+      .reserved = 0,
+  };
 }
 
 Result<> hand_out_report(Result<ReconcileReport>&& done, patu_reconcile_report** report) {

@@ -18,16 +18,12 @@ using Findings = std::vector<std::string>;
 
 // What a plugin behind this one in a chain may change: `tuning` an MTU, `sbr` where routes stand. The result of the chain says
 // which routes are still meant to be there.
-bool is_tolerated(const std::string& deviation, const Call& call) {
-  const auto begins_with = [&](const std::string& text) { return deviation.rfind(text, 0) == 0; };
-  if (begins_with("the pod's " + call.id().ifname().to_string() + " has an MTU of ")) return true;
-  const std::string no_route = "the pod has not the route ";
+bool is_tolerated(const patu::Deviation& deviation, const Call& call) {
+  if (deviation.kind == patu::DeviationKind::pod_mtu) return true;
   const auto& routes = previous_result(call).routes;
-  return begins_with(no_route) && std::none_of(routes.begin(), routes.end(), [&](const patu::Route& route) {
-           const std::string text = no_route + route.destination.to_string();
-           return begins_with(text) &&
-                  (deviation.size() == text.size() || deviation[text.size()] == ' ' || deviation[text.size()] == ',');
-         });
+  return deviation.kind == patu::DeviationKind::pod_route &&
+         std::none_of(routes.begin(), routes.end(),
+                      [&](const patu::Route& route) { return route.destination == deviation.destination; });
 }
 
 void compare_interfaces(const Result& previous, const patu::Network& network, const patu::Attachment& made,
@@ -65,7 +61,7 @@ Findings inspect(const Call& call, const patu::Network& network, const patu::Net
     throw Failure(deviations.error());
   }
   for (patu::Deviation& deviation : *deviations)
-    if (!is_tolerated(deviation.what, call)) out.push_back(std::move(deviation.what));
+    if (!is_tolerated(deviation, call)) out.push_back(std::move(deviation.what));
   const auto made = network.find(call.id());
   if (!made) return out;  // its interface is gone, as the deviations say
   compare_interfaces(previous_result(call), network, *made, out);

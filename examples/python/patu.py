@@ -179,7 +179,10 @@ class patu_attachment(ctypes.Structure):
 
 
 class patu_deviation(ctypes.Structure):
-    _fields_ = [("struct_size", c_size_t), ("id", patu_attachment_id), ("what", c_char_p)]
+    _fields_ = [
+        ("struct_size", c_size_t), ("id", patu_attachment_id), ("what", c_char_p), ("destination", POINTER(patu_prefix)),
+        ("kind", c_uint32), ("reserved", c_uint32),
+    ]
 
 
 class patu_reconcile_report(ctypes.Structure):
@@ -254,6 +257,8 @@ Interface = Union[ipaddress.IPv4Interface, ipaddress.IPv6Interface]
 PROTOCOLS = {"tcp": 6, "udp": 17}
 FRONTEND_KINDS = ("cluster", "load_balancer", "external", "node_port", "host_port")
 BACKEND_STATES = ("active", "terminating", "maintenance")
+DEVIATIONS = {0: "attachment", 1: "bridge", 2: "host_interface", 3: "program", 4: "lease", 5: "map_entry",
+              6: "pod_interface", 7: "pod_mtu", 8: "pod_address", 9: "pod_route"}
 VERDICTS = ("untouched", "translated", "refused")
 EVENTS = {1: "no_backend", 2: "retries_exhausted", 3: "affinity_full", 4: "out_of_memory", 5: "peers_full"}
 
@@ -664,9 +669,13 @@ class Attachment:
 
 @dataclass(frozen=True)
 class Deviation:
+    """`kind` is one of DEVIATIONS.values(); `destination` is that of a route."""
+
     container_id: str
     ifname: str
+    kind: str
     what: str
+    destination: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -693,6 +702,11 @@ def _attachment(made: patu_attachment) -> Attachment:
     gateways = [_address(each) for each in made.gateways[:made.gateway_count]]
     return Attachment(*_id_pair(made.id), _text(made.host_ifname), made.host_ifindex, addresses, gateways, made.mtu,
                       _formatted(made.mac), _formatted(made.host_mac), bool(made.flags & 1), bool(made.flags & 4))
+
+
+def _deviation(found: patu_deviation) -> Deviation:
+    return Deviation(*_id_pair(found.id), DEVIATIONS.get(found.kind, str(found.kind)), _text(found.what),
+                     _formatted(found.destination.contents) if found.destination else None)
 
 
 class Network(_Handle):
@@ -733,8 +747,7 @@ class Network(_Handle):
               netns: Optional[Netns] = None) -> Sequence[Deviation]:
         """What is not as attach left it; of all attachments if none is named. With `netns`, also inside of the pod."""
         which = None if container_id is None else byref(_id(container_id, ifname))
-        return _read("deviations", "patu_network_check", patu_deviation,
-                     lambda each: Deviation(*_id_pair(each.id), _text(each.what)), self._self,
+        return _read("deviations", "patu_network_check", patu_deviation, _deviation, self._self,
                      (POINTER(patu_attachment_id), which), _netns(netns))
 
     def list(self) -> Sequence[Attachment]:

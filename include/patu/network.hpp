@@ -95,10 +95,25 @@ struct Attachment {
   bool services = true;
 };
 
+enum class DeviationKind : std::uint8_t {
+  attachment,      // attach() or detach() was not completed, or the interface is gone
+  bridge,          // gone
+  host_interface,  // the host's end: down, on another bridge, in other modes, of another MTU
+  program,         // not attached to the host's end
+  lease,           // of an address, missing or somebody else's
+  map_entry,
+  pod_interface,  // the pod's end: of somebody else, down, with another MAC; or lo is down
+  pod_mtu,
+  pod_address,
+  pod_route,
+};
+
 // One thing about an attachment that is not as attach() left it.
 struct Deviation {
   AttachmentId id;
-  std::string what;
+  DeviationKind kind = DeviationKind::attachment;
+  std::string what;                   // a sentence
+  std::optional<Prefix> destination;  // of the route
 };
 
 struct ReconcileReport {

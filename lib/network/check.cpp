@@ -8,13 +8,13 @@
 namespace patu::network {
 namespace {
 
-Result<std::vector<std::string>> inspect(Node& node, const AttachmentId& id, const Netns* netns) {
+Result<Findings> inspect(Node& node, const AttachmentId& id, const Netns* netns) {
   PATU_TRY_LET(port, find_port_anywhere(node, id));
   if (port && !is_own(node, *port)) return fail(Errc::not_found, "there is no such attachment");
   if (!port) {
     PATU_TRY_LET(held, held_addresses(node, id));
     if (held.empty()) return fail(Errc::not_found, "there is no such attachment");
-    return std::vector<std::string>{"its interface " + host_ifname(id).to_string() + " is gone"};
+    return Findings{{DeviationKind::attachment, "its interface " + host_ifname(id).to_string() + " is gone"}};
   }
   PATU_TRY_LET(findings, inspect_port(node, *port));
   if (netns == nullptr) return std::move(findings);
@@ -31,7 +31,7 @@ Result<std::vector<Deviation>> check(Node& node, const AttachmentId& id, const N
   PATU_TRY_LET(locks, lock_attachments(node, {&id, 1}), what);
   PATU_TRY_LET(findings, inspect(node, id, netns), what);
   std::vector<Deviation> out;
-  for (std::string& finding : findings) out.push_back({id, std::move(finding)});
+  for (Finding& one : findings) out.push_back({id, one.kind, std::move(one.what), one.destination});
   return out;
 }
 

@@ -12,8 +12,6 @@
 namespace patu::network {
 namespace {
 
-using Findings = std::vector<std::string>;
-
 // The bridge that the port should be on; where there is none, the one that it is on.
 std::uint32_t bridge_of(const Node& node, const Port& port) noexcept {
   return is_own(node, port) && node.bridge_ifindex != 0 ? node.bridge_ifindex : port.link.master;
@@ -21,27 +19,29 @@ std::uint32_t bridge_of(const Node& node, const Port& port) noexcept {
 
 // What only attach(), detach() or the pod itself can change.
 void inspect_state(const Node& node, const nl::Link& link, Findings& out) {
-  if (stage_of(link) == Stage::making) out.push_back("attach was not completed");
-  if (stage_of(link) == Stage::removing) out.push_back("detach was not completed");
-  if ((link.flags & IFF_UP) != 0 && !link.carrier) out.push_back("the pod's end of " + link.name + " is down");
+  if (stage_of(link) == Stage::making) out.push_back({DeviationKind::attachment, "attach was not completed"});
+  if (stage_of(link) == Stage::removing) out.push_back({DeviationKind::attachment, "detach was not completed"});
+  if ((link.flags & IFF_UP) != 0 && !link.carrier)
+    out.push_back({DeviationKind::pod_interface, "the pod's end of " + link.name + " is down"});
   if (link.mtu != node.options.mtu)
-    out.push_back(link.name + " has an MTU of " + std::to_string(link.mtu) + ", not " +
-                  std::to_string(node.options.mtu));
-  if (node.bridge_ifindex == 0) out.push_back("bridge " + node.options.bridge.to_string() + " is gone");
+    out.push_back({DeviationKind::host_interface, link.name + " has an MTU of " + std::to_string(link.mtu) + ", not " +
+                                                      std::to_string(node.options.mtu)});
+  if (node.bridge_ifindex == 0)
+    out.push_back({DeviationKind::bridge, "bridge " + node.options.bridge.to_string() + " is gone"});
 }
 
 Result<> inspect_link(Node& node, const Port& port, Findings& out) {
   const nl::Link& link = port.link;
   if (link.master != bridge_of(node, port))
-    out.push_back(link.name + " is not on bridge " + node.options.bridge.to_string());
-  if ((link.flags & IFF_UP) == 0) out.push_back(link.name + " is down");
+    out.push_back({DeviationKind::host_interface, link.name + " is not on bridge " + node.options.bridge.to_string()});
+  if ((link.flags & IFF_UP) == 0) out.push_back({DeviationKind::host_interface, link.name + " is down"});
   if (link.hairpin != is_hairpin(port.record))
-    out.push_back(link.name + (link.hairpin ? " is" : " is not") + " in hairpin mode");
+    out.push_back({DeviationKind::host_interface, link.name + (link.hairpin ? " is" : " is not") + " in hairpin mode"});
   if (link.isolated != is_isolated(port.record))
-    out.push_back(link.name + (link.isolated ? " is" : " is not") + " isolated");
+    out.push_back({DeviationKind::host_interface, link.name + (link.isolated ? " is" : " is not") + " isolated"});
   if (!port.record.has_address()) return {};
   PATU_TRY_LET(runs, is_guarded(node, link.ifindex), "look at the programs of " + link.name);
-  if (!runs) out.push_back(link.name + " does not run the pod program");
+  if (!runs) out.push_back({DeviationKind::program, link.name + " does not run the pod program"});
   return {};
 }
 
@@ -54,14 +54,14 @@ Result<> inspect_addresses(Node& node, const Record& record, Findings& out) {
     PATU_TRY_LET(lease, node.instance->leases().lookup(address_key(*address)),
                  "look up the lease of " + address->to_string());
     if (!lease)
-      out.push_back(address->to_string() + " is not leased");
+      out.push_back({DeviationKind::lease, address->to_string() + " is not leased"});
     else if (!ipam::owns(record.id, *lease))
-      out.push_back(address->to_string() + " is leased to somebody else");
+      out.push_back({DeviationKind::lease, address->to_string() + " is leased to somebody else"});
   }
   PATU_TRY_LET(indexed, node.instance->attachments().lookup(index_key(host_ifname(record.id))),
                "look up the attachment");
   if (!indexed || std::memcmp(&*indexed, &wanted, sizeof wanted) != 0)
-    out.push_back("the map 'attachments' has not its addresses");
+    out.push_back({DeviationKind::map_entry, "the map 'attachments' has not its addresses"});
   return {};
 }
 
@@ -72,11 +72,12 @@ Result<> inspect_entries(Node& node, const Port& port, Findings& out) {
     if (entry && wanted.bridge_ifindex == 0) wanted.bridge_ifindex = entry->bridge_ifindex;
     if (entry && std::memcmp(&*entry, &wanted, sizeof wanted) == 0) continue;
     const bool link_local = key.bytes[0] == 0xfe && key.bytes[1] == 0x80;
-    out.push_back("the map 'pods' has not " + (link_local ? "its link-local address" : to_address(key).to_string()));
+    out.push_back({DeviationKind::map_entry,
+                   "the map 'pods' has not " + (link_local ? "its link-local address" : to_address(key).to_string())});
   }
   if (!is_exempt(port.record)) return {};
   PATU_TRY_LET(exempt, node.instance->exempt().lookup(port.record.netns_cookie), "look the pod up in the map 'exempt'");
-  if (!exempt) out.push_back("the map 'exempt' has not its network namespace");
+  if (!exempt) out.push_back({DeviationKind::map_entry, "the map 'exempt' has not its network namespace"});
   return {};
 }
 
@@ -84,7 +85,8 @@ Result<> inspect_routes(nl::Socket& pod, std::span<const nl::Route> wanted, Find
   if (wanted.empty()) return {};
   PATU_TRY_LET(routes, nl::list_routes(pod), "list the pod's routes");
   for (const nl::Route& route : wanted)
-    if (!is_there(route, routes)) out.push_back("the pod has not the route " + to_text(route));
+    if (!is_there(route, routes))
+      out.push_back({DeviationKind::pod_route, "the pod has not the route " + to_text(route), route.destination});
   return {};
 }
 
@@ -98,14 +100,15 @@ bool has_address(const Node& node, const std::vector<nl::AddressState>& all, con
 
 Result<> inspect_pod_link(nl::Socket& pod, const Port& port, const nl::Link& link, Findings& out) {
   PATU_TRY_LET(loopback, nl::find_link(pod, *IfName::parse("lo")), "look up the pod's loopback interface");
-  if (!loopback || (loopback->flags & IFF_UP) == 0) out.push_back("the pod's lo is down");
-  if ((link.flags & IFF_UP) == 0) out.push_back("the pod's " + link.name + " is down");
+  if (!loopback || (loopback->flags & IFF_UP) == 0)
+    out.push_back({DeviationKind::pod_interface, "the pod's lo is down"});
+  if ((link.flags & IFF_UP) == 0) out.push_back({DeviationKind::pod_interface, "the pod's " + link.name + " is down"});
   if (link.mac != port.record.mac)
-    out.push_back("the pod's " + link.name + " has MAC " + link.mac.to_string() + ", not " +
-                  port.record.mac.to_string());
+    out.push_back({DeviationKind::pod_interface, "the pod's " + link.name + " has MAC " + link.mac.to_string() +
+                                                     ", not " + port.record.mac.to_string()});
   if (link.mtu != port.link.mtu)
-    out.push_back("the pod's " + link.name + " has an MTU of " + std::to_string(link.mtu) + ", not " +
-                  std::to_string(port.link.mtu));
+    out.push_back({DeviationKind::pod_mtu, "the pod's " + link.name + " has an MTU of " + std::to_string(link.mtu) +
+                                               ", not " + std::to_string(port.link.mtu)});
   return {};
 }
 
@@ -130,19 +133,20 @@ Result<bool> restore_guard(Node& node, const Port& port) {
 
 }  // namespace
 
-Result<std::vector<std::string>> inspect_port(Node& node, const Port& port) {
+Result<Findings> inspect_port(Node& node, const Port& port) {
   Findings out;
   inspect_state(node, port.link, out);
   PATU_TRY(inspect_lost(node, port, out));
   return out;
 }
 
-Result<std::vector<std::string>> inspect_pod(const Node& node, nl::Socket& pod, const Port& port) {
+Result<Findings> inspect_pod(const Node& node, nl::Socket& pod, const Port& port) {
   Findings out;
   const IfName& name = port.record.id.ifname();
   PATU_TRY_LET(link, nl::find_link(pod, name), "look up the pod's " + name.to_string());
   if (!link || link->ifindex != port.link.peer_ifindex || link->peer_ifindex != port.link.ifindex) {
-    out.push_back("the pod has no interface " + name.to_string() + " that belongs to " + port.link.name);
+    out.push_back({DeviationKind::pod_interface,
+                   "the pod has no interface " + name.to_string() + " that belongs to " + port.link.name});
     return out;
   }
   PATU_TRY(inspect_pod_link(pod, port, *link, out));
@@ -150,7 +154,7 @@ Result<std::vector<std::string>> inspect_pod(const Node& node, nl::Socket& pod, 
   PATU_TRY_LET(addresses, nl::list_addresses_with_state(pod, link->ifindex), "list the pod's addresses");
   for (const InterfaceAddress& address : wanted.addresses)
     if (!has_address(node, addresses, address))
-      out.push_back("the pod's " + link->name + " has not " + address.to_string());
+      out.push_back({DeviationKind::pod_address, "the pod's " + link->name + " has not " + address.to_string()});
   PATU_TRY(inspect_routes(pod, routes_of(node, port.record, link->ifindex), out));
   return out;
 }

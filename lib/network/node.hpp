@@ -102,9 +102,17 @@ Result<std::vector<IpAddress>> held_addresses(const Node& node, const Attachment
 // Gives that back, and what the interface's record names; what is somebody else's by now stays. Errors: io.
 Result<> release_addresses(Node& node, const AttachmentId& id, const Record* record = nullptr);
 
+// A Deviation of the attachment that is looked at.
+struct Finding {
+  DeviationKind kind;
+  std::string what;
+  std::optional<Prefix> destination = {};
+};
+using Findings = std::vector<Finding>;
+
 // What is not as attach() left it, seen from the node; and from inside of the pod. Errors: io.
-Result<std::vector<std::string>> inspect_port(Node& node, const Port& port);
-Result<std::vector<std::string>> inspect_pod(const Node& node, nl::Socket& pod, const Port& port);
+Result<Findings> inspect_port(Node& node, const Port& port);
+Result<Findings> inspect_pod(const Node& node, nl::Socket& pod, const Port& port);
 // Puts back all that the outside of an attached port could have lost: leases, entries, program, bridge. Of any bridge.
 // Errors: already_exists (an address is leased to somebody else), exhausted, io.
 // False: the interface was gone by then, and nothing of it is left. Under the lock of its attachment.

@@ -129,6 +129,7 @@ class Calls(unittest.TestCase):
                 with self.datapath.adopt_network("pods1", subnets, name="named", routes=[wrong]) as other:
                     (deviation,) = other.check("web-2", "eth1", self.netns)
                     self.assertIn(wrong.destination, deviation.what)
+                    self.assertEqual((deviation.kind, deviation.destination), ("pod_route", wrong.destination))
             network.detach("web-2", ifname="eth1")
             for options in ({"hairpin": True, "promiscuous": True}, {"gateway": False}):
                 with self.assertRaises(patu.Error) as caught:

@@ -516,11 +516,26 @@ PATU_C_API size_t patu_attachments_count(const patu_attachments *attachments);
 PATU_C_API const patu_attachment *patu_attachments_at(const patu_attachments *attachments, size_t index);
 PATU_C_API void patu_attachments_free(patu_attachments *attachments);
 
+// patu_deviation.kind
+#define PATU_DEVIATION_ATTACHMENT 0      // attach or detach was not completed, or the interface is gone
+#define PATU_DEVIATION_BRIDGE 1          // gone
+#define PATU_DEVIATION_HOST_INTERFACE 2  // the host's end: down, on another bridge, in other modes, of another MTU
+#define PATU_DEVIATION_PROGRAM 3         // not attached to the host's end
+#define PATU_DEVIATION_LEASE 4           // of an address, missing or somebody else's
+#define PATU_DEVIATION_MAP_ENTRY 5
+#define PATU_DEVIATION_POD_INTERFACE 6  // the pod's end: of somebody else, down, with another MAC; or lo is down
+#define PATU_DEVIATION_POD_MTU 7
+#define PATU_DEVIATION_POD_ADDRESS 8
+#define PATU_DEVIATION_POD_ROUTE 9
+
 // One thing about an attachment that is not as attach left it.
 typedef struct patu_deviation {
   size_t struct_size;
   patu_attachment_id id;
-  const char *what;
+  const char *what;                // a sentence
+  const patu_prefix *destination;  // of the route; NULL for any other kind
+  uint32_t kind;                   // PATU_DEVIATION_*; later versions may know more
+  uint32_t reserved;
 } patu_deviation;
 
 typedef struct patu_deviations patu_deviations;
