@@ -39,11 +39,11 @@ patu_status freed(const Run& call, const Free& free_it) {
   }
 
 inline std::vector<Call> value_calls() {
-  static patu_address address;
-  static patu_prefix prefix;
-  static patu_endpoint endpoint;
-  static patu_mac mac;
-  static char text[PATU_ENDPOINT_TEXT_SIZE];
+  thread_local patu_address address;
+  thread_local patu_prefix prefix;
+  thread_local patu_endpoint endpoint;
+  thread_local patu_mac mac;
+  thread_local char text[PATU_ENDPOINT_TEXT_SIZE];
   return {
       PATU_CALL(patu_address_parse, "fd00:200:1234:5678:9abc:def0:1234:5678", &address),
       PATU_CALL(patu_address_format, &address, text, sizeof text),
@@ -57,11 +57,11 @@ inline std::vector<Call> value_calls() {
 }
 
 inline std::vector<Call> handle_calls() {
-  static std::uint64_t cookie;
-  static patu_address address;
-  static patu_closed_sockets closed;
-  static patu_pool_usage usage;
-  static patu_mac mac;
+  thread_local std::uint64_t cookie;
+  thread_local patu_address address;
+  thread_local patu_closed_sockets closed;
+  thread_local patu_pool_usage usage;
+  thread_local patu_mac mac;
   return {
       PATU_CALL_OUT(patu_netns_open_fd, patu_netns, patu_netns_close, patu_netns_fd(w.netns)),
       PATU_CALL_OUT(patu_netns_open_path, patu_netns, patu_netns_close, "/proc/self/ns/net"),

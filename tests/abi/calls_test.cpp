@@ -255,5 +255,33 @@ TEST_CASE("a struct that nobody has initialised is refused") {
   REFUSES_NULL(patu_address_pool_open(w.datapath, &subnet, &pool, err));
 }
 
+// What allocators and sanitizers fill freed memory with.
+TEST_CASE("a struct that has been freed is refused") {
+  World w;
+  for (const int byte : {0x5a, 0xbe, 0xdd, 0xf7, 0xff}) {
+    CAPTURE(byte);
+    patu_datapath_options options;
+    patu_subnet subnet;
+    patu_network_options network;
+    patu_pod_spec pod;
+    patu_service service;
+    std::memset(&options, byte, sizeof options), std::memset(&subnet, byte, sizeof subnet);
+    std::memset(&network, byte, sizeof network), std::memset(&pod, byte, sizeof pod);
+    std::memset(&service, byte, sizeof service);
+    patu_datapath* datapath = nullptr;
+    patu_address_pool* pool = nullptr;
+    patu_network* opened = nullptr;
+    REFUSES_NULL(patu_datapath_open(&options, &datapath, err));
+    REFUSES_NULL(patu_datapath_adopt(&options, &datapath, err));
+    REFUSES_NULL(patu_datapath_unload(&options, 0, nullptr, err));
+    REFUSES_NULL(patu_address_pool_open(w.datapath, &subnet, &pool, err));
+    REFUSES_NULL(patu_network_open(w.datapath, &network, &opened, err));
+    REFUSES_NULL(patu_network_adopt(w.datapath, &network, &opened, err));
+    REFUSES_NULL(patu_network_attach(w.net, &pod, 1, nullptr, err));
+    REFUSES_NULL(patu_service_table_upsert(w.table, &service, err));
+    REFUSES_NULL(patu_service_table_sync(w.table, &service, 1, 0, nullptr, err));
+  }
+}
+
 }  // namespace
 }  // namespace patu::test

@@ -1,8 +1,6 @@
-// Two threads, each with handles of its own, on one instance, one bridge, one pool and one service table.
-#include <atomic>
+// Two threads at once: with instances, with an instance and with a datapath handle that they share; ThreadSanitizer looks on.
 #include <string>
 #include <thread>
-#include <vector>
 
 #include "calls.hpp"
 
@@ -13,8 +11,14 @@ constexpr int kRounds = 5;
 
 // doctest's assertions would need a lock; the first failure is told.
 struct Worker {
+  explicit Worker(const char* container) : name(container) {}
+
   std::string name;
   std::string failure;
+  bool is_open = false;
+  patu_network* network = nullptr;
+  patu_service_table* table = nullptr;
+  patu_netns* netns = nullptr;
 
   bool good(patu_status status, patu_error*& error) {
     if (status == PATU_OK) return true;
@@ -24,24 +28,24 @@ struct Worker {
     return false;
   }
 
-  void run(const World& shared) {
+  void open(patu_datapath* datapath, const World& shared) {
     patu_error* err = nullptr;
-    patu_datapath* datapath = nullptr;
-    patu_network* network = nullptr;
-    patu_service_table* table = nullptr;
-    patu_netns* netns = nullptr;
-    if (good(patu_datapath_open(&shared.options, &datapath, &err), err) &&
-        good(patu_network_open(datapath, &shared.network, &network, &err), err) &&
-        good(patu_service_table_open(datapath, nullptr, &table, &err), err) &&
-        good(patu_netns_create(&netns, &err), err))
-      for (int round = 0; round < kRounds && failure.empty(); ++round) once(shared, network, table, netns);
+    is_open = good(patu_network_open(datapath, &shared.network, &network, &err), err) &&
+              good(patu_service_table_open(datapath, nullptr, &table, &err), err) &&
+              good(patu_netns_create(&netns, &err), err);
+  }
+
+  void work(const World& shared) {
+    for (int round = 0; is_open && round < kRounds && failure.empty(); ++round) once(shared);
+  }
+
+  void close() {
     patu_netns_close(netns);
     patu_service_table_close(table);
     patu_network_close(network);
-    patu_datapath_close(datapath);
   }
 
-  void once(const World& shared, patu_network* network, patu_service_table* table, patu_netns* netns) {
+  void once(const World& shared) {
     patu_error* err = nullptr;
     patu_pod_spec pod = shared.pod;
     pod.id.container_id = name.c_str();
@@ -69,13 +73,60 @@ struct Worker {
   }
 };
 
+// Runs `work(i)` for 0 and 1, each in a thread.
+template <class Work>
+void in_two_threads(const Work& work) {
+  std::thread first([&] { work(0); });
+  std::thread second([&] { work(1); });
+  first.join();
+  second.join();
+}
+
 TEST_CASE("two threads work at once, with handles of their own") {
   World world;
-  Worker workers[] = {{"thread-1", {}}, {"thread-2", {}}};
-  std::vector<std::thread> threads;
-  for (Worker& worker : workers) threads.emplace_back([&] { worker.run(world); });
-  for (std::thread& thread : threads) thread.join();
+  Worker workers[] = {Worker("thread-1"), Worker("thread-2")};
+  in_two_threads([&](int i) {
+    patu_error* err = nullptr;
+    patu_datapath* datapath = nullptr;
+    if (workers[i].good(patu_datapath_open(&world.options, &datapath, &err), err)) workers[i].open(datapath, world);
+    workers[i].work(world);
+    workers[i].close();
+    patu_datapath_close(datapath);
+  });
   for (const Worker& worker : workers) CHECK(worker.failure == "");
+}
+
+// What a data path has opened is opened for both, by whichever needs it first.
+TEST_CASE("two threads work at once with networks and service tables of one data path") {
+  World world;
+  for (int round = 0; round < kRounds; ++round) {
+    patu_datapath* datapath = nullptr;
+    PATU_GOOD(patu_datapath_open(&world.options, &datapath, err));
+    Worker workers[] = {Worker("thread-1"), Worker("thread-2")};
+    for (Worker& worker : workers) worker.open(datapath, world);
+    in_two_threads([&](int i) { workers[i].work(world); });
+    for (Worker& worker : workers) {
+      CHECK(worker.failure == "");
+      worker.close();
+    }
+    patu_datapath_close(datapath);
+  }
+}
+
+TEST_CASE("two threads make every call at once, on instances of their own") {
+  World first("first", "first0", "web-1"), second("second", "second0", "web-2");
+  World* worlds[] = {&first, &second};
+  std::string failures[2];
+  in_two_threads([&](int i) {
+    for (const auto& calls : {value_calls(), handle_calls(), changing_calls()})
+      for (const Call& call : calls) {
+        patu_error* err = nullptr;
+        if (call.run(*worlds[i], &err) != PATU_OK)
+          failures[i] += std::string(call.name) + ": " + patu_error_text(err) + "\n";
+        patu_error_free(err);
+      }
+  });
+  for (const std::string& failure : failures) CHECK(failure == "");
 }
 
 TEST_CASE("a result and an error are read by many threads") {
@@ -84,15 +135,13 @@ TEST_CASE("a result and an error are read by many threads") {
   PATU_GOOD(patu_service_table_list(world.table, &services, err));
   Failure failure;
   CHECK(patu_service_table_find(world.table, "nobody", &services, failure.out()) == PATU_E_NOT_FOUND);
-  std::atomic<int> agreed{0};
-  std::vector<std::thread> threads;
-  for (int i = 0; i < 2; ++i)
-    threads.emplace_back([&] {
-      const patu_service* service = patu_services_at(services, 0);
-      if (std::string(service->name) == "default/web" && !failure.text().empty()) ++agreed;
-    });
-  for (std::thread& thread : threads) thread.join();
-  CHECK(agreed == 2);
+  bool agreed[2] = {};
+  in_two_threads([&](int i) {
+    const patu_service* service = patu_services_at(services, 0);
+    agreed[i] = std::string(service->name) == "default/web" && !failure.text().empty();
+  });
+  CHECK(agreed[0]);
+  CHECK(agreed[1]);
   patu_services_free(services);
 }
 

@@ -53,11 +53,13 @@ inline patu_subnet subnet(const char* text) {
 
 // What the calls take; each test changes its own copy.
 struct Inputs {
-  explicit Inputs(const std::string& instance = "test") : name(instance) {
+  // Two that are there at once differ in all of these.
+  explicit Inputs(const std::string& instance = "test", const char* bridge = "abi0", const char* container = "web-1")
+      : name(instance), id{container, nullptr} {
     options.instance = name.c_str();
     options.bpffs = bpffs_path().c_str();
     options.cgroup = cgroup_path().c_str();
-    network.bridge = "abi0";
+    network.bridge = bridge;
     network.subnets = &pods;
     network.subnet_count = 1;
     pod.id = id;
@@ -75,7 +77,7 @@ struct Inputs {
   patu_subnet pods = subnet("10.210.0.0/24");
   patu_subnet pool = subnet("10.211.0.0/24");
   patu_network_options network = PATU_NETWORK_OPTIONS_INIT;
-  patu_attachment_id id{"web-1", nullptr};
+  patu_attachment_id id;
   patu_attachment_id leased{"leased-1", "eth1"};  // an owner has one address of each family
   patu_pod_spec pod = PATU_POD_SPEC_INIT;
   patu_frontend frontend{.endpoint = endpoint("10.96.0.10:80"), .protocol = 0, .kind = 0, .flags = 0, .reserved = {}};
@@ -85,7 +87,8 @@ struct Inputs {
 };
 
 struct World : Inputs {
-  explicit World(const std::string& instance = "test") : Inputs(instance) {
+  explicit World(const std::string& instance = "test", const char* bridge = "abi0", const char* container = "web-1")
+      : Inputs(instance, bridge, container) {
     PATU_GOOD(patu_datapath_open(&options, &datapath, err));
     PATU_GOOD(patu_netns_create(&netns, err));
     pod.netns = netns;

@@ -18,7 +18,7 @@ missing_packages() {
       nlohmann/json.hpp:nlohmann-json3-dev; do
     has_header "${header%%:*}" || echo "${header#*:}"
   done
-  if [ "${compiler:-gcc}-${sanitize:-no}" = clang-yes ] && command -v clang++ >/dev/null; then
+  if [ "${compiler:-gcc}" = clang ] && [ "${sanitize:-no}" != no ] && command -v clang++ >/dev/null; then
     [ -e "$(clang++ -print-file-name=libclang_rt.asan-"$(uname -m)".a)" ] ||
       echo "libclang-rt-$(clang++ -dumpversion | cut -d. -f1)-dev"
   fi

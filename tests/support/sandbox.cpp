@@ -18,6 +18,7 @@
 #include <cstring>
 #include <fstream>
 #include <sstream>
+#include <thread>
 #include <vector>
 
 #include "base/unique_fd.hpp"
@@ -199,11 +200,17 @@ bool is_exiting(const std::string& thread_directory) {
   return (flags & kPfExiting) != 0;
 }
 
+// ThreadSanitizer has a thread of its own, from the program's first one on.
+void start_what_stays() {
+  std::thread([] {}).join();
+}
+
 }  // namespace
 
 int enter_sandbox() {
   const Refusal why = build();
   if (why.empty()) {
+    start_what_stays();
     sandbox().descriptors = open_descriptors();
     sandbox().threads = threads();
     return 0;
