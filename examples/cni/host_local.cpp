@@ -56,7 +56,10 @@ Added add(const Call& call) {
   refuse_requested(config, subnets);
   const auto datapath = expect(patu::Datapath::open(config.datapath), "instance '" + config.datapath.instance + "'");
   auto pools = open_pools(datapath, subnets);
-  const bool has_leases = find_lease(pools, call.id(), true) || find_lease(pools, call.id(), false);
+  // What an ADD before this one leased is not this one's to give back.
+  std::vector<patu::AddressPool*> untouched;
+  for (patu::AddressPool& pool : pools)
+    if (!find_lease(pools, call.id(), pool.subnet().prefix.is_v4())) untouched.push_back(&pool);
   Added added;
   try {
     for (const bool v4 : {true, false}) {
@@ -66,8 +69,7 @@ Added add(const Call& call) {
     }
   } catch (const Failure&) {
     Steps undo;
-    // What an ADD before this one leased is not this one's to give back.
-    if (!has_leases) undo.run([&] { release_all(pools, call.id()); });
+    for (patu::AddressPool* pool : untouched) undo.run([&] { expect(pool->release(call.id())); });
     throw;
   }
   added.result.routes = config.ipam.routes;
@@ -89,19 +91,14 @@ void del(const Call& call) {
 }
 
 void check(const Call& call) {
+  const auto& subnets = call.config.network.subnets;
   const auto datapath = find_datapath(call.config);
-  for (const bool v4 : {true, false}) {
-    bool is_wanted = false;
-    bool is_found = false;
-    for (const patu::Subnet& subnet : call.config.network.subnets) {
-      if (subnet.prefix.is_v4() != v4) continue;
-      is_wanted = true;
-      if (datapath) is_found = is_found || expect(expect(patu::AddressPool::open(*datapath, subnet)).find(call.id()));
-    }
-    if (is_wanted && !is_found)
+  std::vector<patu::AddressPool> pools;
+  if (datapath) pools = open_pools(*datapath, subnets);
+  for (const patu::Subnet& subnet : subnets)
+    if (const bool v4 = subnet.prefix.is_v4(); !find_lease(pools, call.id(), v4))
       throw Failure(Code::check_failed,
                     call.id().to_string() + " has no lease of an IPv" + (v4 ? "4" : "6") + " address");
-  }
 }
 
 void gc(const Call& call) {

@@ -38,6 +38,10 @@ std::vector<patu::Subnet> subnets_of(const Config& config) {
 
 void refuse_requested(const Config& config, const std::vector<patu::Subnet>& subnets) {
   for (const patu::IpAddress& address : config.addresses) {
+    for (const patu::IpAddress& other : config.addresses)
+      if (other != address && other.is_v4() == address.is_v4())
+        throw Failure(Code::invalid_config, "the requested " + address.to_string() + " and " + other.to_string() +
+                                                " are of one family, of which a pod has one address");
     const auto subnet =
         std::find_if(subnets.begin(), subnets.end(), [&](const auto& one) { return is_within(one, address); });
     if (subnet == subnets.end())

@@ -16,8 +16,8 @@ LegacyLeases legacy_of(const Config& config);
 
 // The configuration's subnets; what host-local has leased in them is reserved. Throws Failure.
 std::vector<patu::Subnet> subnets_of(const Config& config);
-// Throws Failure for a requested address: address_outside_ranges, and address_in_use for one that host-local has leased. The subnets
-// are those of subnets_of().
+// Throws Failure for requested addresses: invalid_config for two of one family, address_outside_ranges, and address_in_use for
+// one that host-local has leased. The subnets are those of subnets_of().
 void refuse_requested(const Config& config, const std::vector<patu::Subnet>& subnets);
 
 // Throws Failure: not_available, if all addresses of a family are leased to owners that hold on to them.

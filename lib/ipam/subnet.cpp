@@ -53,10 +53,15 @@ std::uint64_t distance(const IpAddress& first, const IpAddress& last) noexcept {
   return half_of(last, 0) - half_of(first, 0) - borrow == 0 ? low : std::numeric_limits<std::uint64_t>::max();
 }
 
-// Steps over the exceptions, of which there are few: so this ends soon whatever the size of the range.
-bool has_dynamic(const Subnet& subnet) {
+bool is_host(const Subnet& subnet, const IpAddress& address) noexcept {
+  return address >= *subnet.first && address <= *subnet.last && address != *subnet.gateway &&
+         !is_prefix_own(subnet.prefix, address);
+}
+
+// Steps over the exceptions, which are three at most.
+bool has_hosts(const Subnet& subnet) {
   for (IpAddress at = *subnet.first; at <= *subnet.last; at = successor(at)) {
-    if (is_dynamic(subnet, at)) return true;
+    if (is_host(subnet, at)) return true;
     if (at == *subnet.last) break;
   }
   return false;
@@ -85,15 +90,14 @@ Result<Subnet> complete(const Subnet& subnet) {
   PATU_TRY(check_inside(prefix, *out.last, "last address"));
   for (const IpAddress& address : out.reserved) PATU_TRY(check_inside(prefix, address, "reserved address"));
   std::sort(out.reserved.begin(), out.reserved.end());
-  if (*out.first > *out.last || !has_dynamic(out))
+  if (*out.first > *out.last || !has_hosts(out))
     return fail(Errc::invalid_argument, "subnet " + prefix.to_string() + " has no usable address from " +
                                             out.first->to_string() + " to " + out.last->to_string());
   return out;
 }
 
 bool is_dynamic(const Subnet& subnet, const IpAddress& address) noexcept {
-  return address >= *subnet.first && address <= *subnet.last && address != *subnet.gateway &&
-         !is_prefix_own(subnet.prefix, address) && !is_reserved(subnet, address);
+  return is_host(subnet, address) && !is_reserved(subnet, address);
 }
 
 IpAddress next_in(const Subnet& subnet, const IpAddress& address) noexcept {

@@ -129,6 +129,35 @@ TEST_CASE("addresses that host-local has given to pods before a switch are not g
   CHECK(lab.add("a")["ips"][0]["address"] == "10.200.0.3/24");
 }
 
+TEST_CASE("a range that host-local has filled is full, and nothing worse") {
+  CniLab lab;
+  CHECK(output_of("mkdir /run/leases/pods && printf 'old\\r\\neth0' >/run/leases/pods/10.210.0.2").empty());
+  lab.pod("a");
+  const std::string one = R"({"ipam": {"ranges": [[{"subnet": "10.210.0.0/30"}]]}})";
+  const std::string two = R"({"ipam": {"ranges": [[{"subnet": "10.210.0.0/30"}, {"subnet": "10.211.0.0/30"}]]}})";
+  for (const char* role : {"host-local", "bridge"}) {
+    CAPTURE(role);
+    lab.role = role;
+    CHECK(lab.call("ADD", "a", one).code == 100);
+    CHECK(lab.call("STATUS", "", one).code == 50);
+    CHECK(lab.add("a", two)["ips"][0]["address"] == "10.211.0.2/30");
+    CHECK(lab.call("DEL", "a", two).is_done());
+  }
+}
+
+TEST_CASE("as host-local a failed ADD gives back what it has leased itself, and no more") {
+  CniLab lab;
+  lab.role = "host-local";
+  lab.add("a", R"({"ipam": {"ranges": [[{"subnet": "fd00:210::/64"}]]}})");
+  const std::string both = R"({"ipam": {"ranges": [[{"subnet": "10.210.0.0/24"}], [{"subnet": "fd00:210::/64"}]]},
+                               "runtimeConfig": {"ips": [")";
+  CHECK(lab.call("ADD", "a", both + R"(fd00:210::9"]}})").code == 101);
+  CHECK(Census::take().leases == 1);
+  const Answer twice = lab.call("ADD", "b", both + R"(10.210.0.5", "10.210.0.6"]}})");
+  CHECK(twice.code == 7);
+  CHECK(twice.text.find("10.210.0.5 and 10.210.0.6 are of one family") != std::string::npos);
+}
+
 TEST_CASE("as host-local a requested address is of a range and nobody's, and the same ADD again gets the same") {
   CniLab lab;
   lab.role = "host-local";

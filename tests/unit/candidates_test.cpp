@@ -97,8 +97,9 @@ TEST_CASE("subnets from which nothing could be handed out are refused") {
   in.last = ip("10.1.0.8");
   check_refused(in, "no usable address from 10.1.0.9 to 10.1.0.8");
   in.last = in.first;
-  in.reserved = {ip("10.1.0.9")};
+  in.gateway = in.first;
   check_refused(in, "no usable address");
+  in.gateway = {};
   in.reserved = {ip("fd00::9")};
   check_refused(in, "reserved address fd00::9 is outside");
   in.reserved = {};
