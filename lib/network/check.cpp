@@ -24,6 +24,10 @@ Result<Findings> inspect(Node& node, const AttachmentId& id, const Netns* netns)
   return std::move(findings);
 }
 
+void add(std::vector<Deviation>& out, const AttachmentId& id, Findings&& findings) {
+  for (Finding& one : findings) out.push_back({id, one.kind, std::move(one.what), one.destination});
+}
+
 }  // namespace
 
 Result<std::vector<Deviation>> check(Node& node, const AttachmentId& id, const Netns* netns) {
@@ -31,7 +35,7 @@ Result<std::vector<Deviation>> check(Node& node, const AttachmentId& id, const N
   PATU_TRY_LET(locks, lock_attachments(node, {&id, 1}), what);
   PATU_TRY_LET(findings, inspect(node, id, netns), what);
   std::vector<Deviation> out;
-  for (Finding& one : findings) out.push_back({id, one.kind, std::move(one.what), one.destination});
+  add(out, id, std::move(findings));
   return out;
 }
 
@@ -46,12 +50,12 @@ Result<std::vector<Deviation>> check_all(Node& node) {
   }
   std::vector<Deviation> out;
   for (const AttachmentId& id : ids) {
-    auto found = check(node, id, nullptr);
-    if (!found) {
-      if (found.error().code() == Errc::not_found) continue;  // detached in the meantime
-      return fail(std::move(found.error()));
-    }
-    out.insert(out.end(), std::make_move_iterator(found->begin()), std::make_move_iterator(found->end()));
+    const std::string what = "check " + id.to_string();
+    PATU_TRY_LET(locks, lock_attachments(node, {&id, 1}), what);
+    auto findings = inspect(node, id, nullptr);
+    if (!findings && findings.error().code() == Errc::not_found) continue;  // detached in the meantime
+    if (!findings) return fail(std::move(findings.error()).context(what));
+    add(out, id, std::move(*findings));
   }
   return out;
 }

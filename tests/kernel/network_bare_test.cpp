@@ -136,3 +136,21 @@ TEST_CASE("a namespace stays without services as long as one interface says so, 
   CHECK(exempt.size() == 0);
   must(bare.remove());
 }
+
+TEST_CASE("an instance that was unloaded by force does not look as if all were well") {
+  InstanceFixture fixture;
+  const auto pods = make_pods(1);
+  {
+    Network network = must(Network::open(fixture.datapath, bare_options()));
+    must(network.attach({id("a"), &pods[0]}));
+    must(Datapath::unload(fixture.options, UnloadMode::force));
+    const auto all = network.check();
+    REQUIRE_FALSE(all);
+    check_error(all.error(), Errc::not_found, "check a/eth0");
+    CHECK(network.check(id("a")).error().code() == Errc::not_found);
+  }
+  // The interface knows whose it is, whatever becomes of the instance.
+  Network network = must(Network::adopt(must(Datapath::open(fixture.options)), bare_options()));
+  must(network.reconcile(std::span<const AttachmentId>{}));
+  must(network.remove());
+}
