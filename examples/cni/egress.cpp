@@ -11,7 +11,7 @@
 namespace cni {
 namespace {
 
-// Each try that fails is another process's that succeeds.
+// Each try that fails is a change of nftables that somebody else made.
 constexpr std::chrono::seconds kPatience{10};
 
 void require_name(const std::string& name, const char* what) {
@@ -32,7 +32,7 @@ std::vector<AddressRange> ranges_of(const MasqueradedNetwork& network) {
   return {network.pods.begin(), network.pods.end()};
 }
 
-// Calls `attempt` until it returns true.
+// Calls `attempt` until it returns true, and not false because somebody has changed nftables meanwhile.
 void persist(const MasqueradeTable& table, const std::function<bool()>& attempt) {
   const auto deadline = std::chrono::steady_clock::now() + kPatience;
   while (!attempt())
@@ -40,28 +40,20 @@ void persist(const MasqueradeTable& table, const std::function<bool()>& attempt)
       throw Failure(Code::try_again, "nftables table inet " + table.name() + ": others keep changing nftables");
 }
 
-// Reads, lets `edit` change what was read, and puts that in its place, until nobody has interfered. `edit` tells whether there
-// is anything to change.
-void change(const MasqueradeTable& table, const std::function<bool(MasqueradeContents&)>& edit) {
-  persist(table, [&] {
-    MasqueradeContents contents = table.read();
-    return edit(contents) ? table.replace(contents) : table.is_as_read(contents);
-  });
-}
-
 }  // namespace
 
 void masquerade(const MasqueradedNetwork& network) {
   const MasqueradeTable table = table_of(network);
   const auto ranges = ranges_of(network);
-  if (ranges.empty() || table.deviations(network.name, ranges).empty()) return;
-  change(table, [&](MasqueradeContents& contents) {
-    if (table.deviations(network.name, ranges).empty()) return false;  // somebody else was faster
+  if (ranges.empty()) return;
+  persist(table, [&] {
+    if (table.deviations(network.name, ranges).empty()) return true;
+    MasqueradeContents contents = table.read();
     // Prefixes of an earlier configuration stay: there may be pods that have them.
     auto& recorded = contents.networks[network.name];
     for (const AddressRange& range : ranges)
       if (std::find(recorded.begin(), recorded.end(), range) == recorded.end()) recorded.push_back(range);
-    return true;
+    return table.replace(contents);
   });
 }
 
@@ -73,17 +65,21 @@ std::vector<std::string> masquerade_deviations(const MasqueradedNetwork& network
   // What looks wrong may only have been in change.
   if (!wrong.empty())
     persist(table, [&] {
-      const MasqueradeContents contents = table.read();
+      const std::uint32_t generation = table.generation();
+      if (!table.is_at(generation)) return false;
       wrong = table.deviations(network.name, ranges);
-      return wrong.empty() || table.is_as_read(contents);
+      return wrong.empty() || table.is_at(generation);
     });
   return wrong;
 }
 
 void stop_masquerading(const MasqueradedNetwork& network) {
-  change(table_of(network), [&](MasqueradeContents& contents) {
+  const MasqueradeTable table = table_of(network);
+  persist(table, [&] {
+    MasqueradeContents contents = table.read();
     const bool had = contents.networks.erase(network.name) != 0;
-    return had || (contents.exists && contents.networks.empty());
+    if (had || (contents.exists && contents.networks.empty())) return table.replace(contents);
+    return table.is_at(contents.generation);  // there is nothing, if that was read in peace
   });
 }
 

@@ -251,8 +251,8 @@ std::vector<std::string> MasqueradeTable::deviations(const std::string& network,
 
 MasqueradeContents MasqueradeTable::read() const {
   MasqueradeContents contents;
-  contents.generation = nft_generation(netlink_);
-  if (!is_as_read(contents)) return contents;  // outdated by now, and will be found to be
+  contents.generation = generation();
+  if (!is_at(contents.generation)) return contents;  // outdated by now, and will be found to be
   std::vector<std::string> records;
   NftMessages overview;
   overview.add(NFT_MSG_GETTABLE, 0, "look for the table").put(NFTA_TABLE_NAME, name_);
@@ -273,9 +273,8 @@ MasqueradeContents MasqueradeTable::read() const {
   return contents;
 }
 
-bool MasqueradeTable::is_as_read(const MasqueradeContents& contents) const {
-  return is_nft_at(netlink_, contents.generation);
-}
+std::uint32_t MasqueradeTable::generation() const { return nft_generation(netlink_); }
+bool MasqueradeTable::is_at(std::uint32_t generation) const { return is_nft_at(netlink_, generation); }
 
 bool MasqueradeTable::replace(const MasqueradeContents& contents) const {
   NftMessages batch;

@@ -39,10 +39,11 @@ class MasqueradeTable final {
   // One round trip: everything but other networks' elements. Empty if it is as replace() leaves it; while somebody changes the
   // rule set, it may be found neither as it was nor as it will be. Throws Failure.
   std::vector<std::string> deviations(const std::string& network, const std::vector<AddressRange>& ranges) const;
-  // Right if nobody has changed the rule set while it was read, which is_as_read() and replace() find out. Throws Failure.
+  // Right if nobody has changed the rule set while it was read, which is_at() and replace() find out. Throws Failure.
   MasqueradeContents read() const;
-  // Whether the kernel's rule set is the one that was read. Throws Failure.
-  bool is_as_read(const MasqueradeContents& contents) const;
+  // Of the kernel's rule set; and whether it is still of that one, and nobody at work on the next. Throws Failure.
+  std::uint32_t generation() const;
+  bool is_at(std::uint32_t generation) const;
   // Replaces what was read by a table for these networks, in one transaction; if there are none, deletes it. False: somebody
   // has changed the kernel's rule set since. Throws Failure.
   bool replace(const MasqueradeContents& contents) const;

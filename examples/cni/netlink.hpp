@@ -42,7 +42,8 @@ class Attributes final {
   Bytes bytes_;
 };
 
-// Every wait is bounded. Thread: one at a time.
+// Every wait for an answer is bounded; to send a transaction of nf_tables waits for the one that is under way, without a bound.
+// Thread: one at a time.
 class Netlink final {
  public:
   // In the network namespace of the calling thread. Throws Failure.
