@@ -255,8 +255,8 @@ TEST_CASE("a struct that nobody has initialised is refused") {
   REFUSES_NULL(patu_address_pool_open(w.datapath, &subnet, &pool, err));
 }
 
-// What allocators and sanitizers fill freed memory with.
-TEST_CASE("a struct that has been freed is refused") {
+// As in memory that an allocator or a sanitizer has filled since it was freed: the size alone can tell.
+TEST_CASE("a struct whose size cannot be is refused") {
   World w;
   for (const int byte : {0x5a, 0xbe, 0xdd, 0xf7, 0xff}) {
     CAPTURE(byte);
@@ -280,6 +280,13 @@ TEST_CASE("a struct that has been freed is refused") {
     REFUSES_NULL(patu_network_attach(w.net, &pod, 1, nullptr, err));
     REFUSES_NULL(patu_service_table_upsert(w.table, &service, err));
     REFUSES_NULL(patu_service_table_sync(w.table, &service, 1, 0, nullptr, err));
+  }
+  for (const std::size_t size :
+       {std::size_t{1}, sizeof(std::size_t) - 1, sizeof(patu_pod_spec) - 1, std::size_t{4096} + 8}) {
+    CAPTURE(size);
+    patu_pod_spec pod = w.pod;
+    pod.struct_size = size;
+    REFUSES_NULL(patu_network_attach(w.net, &pod, 1, nullptr, err));
   }
 }
 

@@ -1,4 +1,5 @@
-// Two threads at once: with instances, with an instance and with a datapath handle that they share; ThreadSanitizer looks on.
+// Two threads at once: on one instance with handles of their own, with networks and tables of one data path handle, and on an
+// instance each. ThreadSanitizer looks on.
 #include <string>
 #include <thread>
 
@@ -9,7 +10,7 @@ namespace {
 
 constexpr int kRounds = 5;
 
-// doctest's assertions would need a lock; the first failure is told.
+// What a thread does, until something fails; that is told.
 struct Worker {
   explicit Worker(const char* container) : name(container) {}
 
@@ -59,16 +60,18 @@ struct Worker {
     if (!good(patu_network_attach(network, &pod, 1, &attachments, &err), err)) return;
     patu_attachments_free(attachments);
     patu_services* services = nullptr;
-    if (good(patu_service_table_upsert(table, &service, &err), err) &&
-        good(patu_service_table_find(table, name.c_str(), &services, &err), err) &&
-        good(patu_service_table_remove(table, name.c_str(), &err), err) &&
-        good(patu_network_detach(network, &pod.id, 1, &err), err)) {
-    }
+    const bool done = good(patu_service_table_upsert(table, &service, &err), err) &&
+                      good(patu_service_table_find(table, name.c_str(), &services, &err), err) &&
+                      good(patu_service_table_remove(table, name.c_str(), &err), err) &&
+                      good(patu_network_detach(network, &pod.id, 1, &err), err);
     patu_services_free(services);
+    if (!done) return;
     // A failure of each thread's own, with a text of its own.
+    services = nullptr;
     if (patu_service_table_find(table, name.c_str(), &services, &err) != PATU_E_NOT_FOUND ||
         std::string(patu_error_text(err)).find(name) == std::string::npos)
       failure = "the error is not this thread's";
+    patu_services_free(services);
     patu_error_free(err);
   }
 };
