@@ -12,10 +12,10 @@ Makes Kubernetes' services work on this node, without kube-proxy: the kernel res
                       `kubectl get services,endpointslices -A -o json` prints
                       (also again after an address of the node has changed: node ports and external addresses follow)
       --node NAME         endpoints of this node are local to it (default: the host's name)
-      --dry-run           show what would change, and write nothing
+      --dry-run           show what would change, and change no service
       --allow-empty       also apply a list that has no service, or services and no EndpointSlice at all
       --loopback          node ports also through 127.0.0.1 and ::1, for the node's own processes
-      --reserve           bind(2) to a node port fails in the node's namespace
+      --reserve           bind(2) to a node port fails in the node's namespace (of 127.0.0.1 and ::1 only with --loopback)
   list [NAME…]        show services, their frontends and backends, as the kernel has them
   explain ADDRESS PORT [PROTOCOL]
   explain ADDRESS:PORT[/PROTOCOL]
@@ -24,7 +24,7 @@ Makes Kubernetes' services work on this node, without kube-proxy: the kernel res
       --netns PATH        as seen from this network namespace, such as /proc/PID/ns/net
   delete NAME…        remove services
   delete --all        remove every service of the instance, whoever made it
-      --dry-run           show what would go, and write nothing
+      --dry-run           show what would go, and change no service
 
 NAME is `namespace/name` for all ports of a Service, or `namespace/name:port` for the one of that name.
 -o json with any command prints JSON for machines.
@@ -32,7 +32,7 @@ NAME is `namespace/name` for all ports of a Service, or `namespace/name:port` fo
   --instance NAME     the instance of patu (default: default)
   --bpffs DIR         where a BPF file system is mounted (default: /sys/fs/bpf)
   --cgroup DIR        whose processes see the services (default: the root of the cgroup2 hierarchy)
-  --max-services N    room for so many frontends, if this call makes the instance (default: 4096)
+  --max-services N    room for twice as many frontends, if this call makes the instance (default: 4096)
 
 Run it as root in the node's network namespace. An instance that is not there yet is loaded first, by any command but
 list, which then has nothing to show and says so. What was applied stays when the program ends, until it is changed, or the

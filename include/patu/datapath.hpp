@@ -31,7 +31,8 @@ struct DatapathOptions {
   // 1/256 of it between 256 KiB and 4 MiB. Adopting what is loaded keeps its limit.
   std::uint32_t redirect_limit_bytes = 0;
   // Upper bounds, used when the maps are made and ignored when they are adopted. Memory is mostly taken by what is stored;
-  // the bound itself costs about 280 bytes a pod, 150 a service and 16 a socket.
+  // the bound itself costs about 280 bytes a pod, 150 a service and 16 a socket. 1 to 2^22; there is room for twice as many
+  // frontends as services, and as many of their addresses.
   std::uint32_t max_pods = 1024;
   std::uint32_t max_services = 4096;
   std::uint32_t max_redirected_sockets = 8192;
@@ -77,7 +78,8 @@ struct UnloadReport {
   std::vector<std::string> removed;  // paths of the pins that are gone
 };
 
-// A handle on an instance. The kernel's side outlives it; only unload() removes that.
+// A handle on an instance. The kernel's side outlives it; only unload() removes that. From then on verbs on handles of the
+// instance fail with not_found, or tell what was there before.
 // Thread: one at a time for one object; different objects, also of one instance, at once.
 class [[nodiscard]] PATU_API Datapath final {
  public:
@@ -95,7 +97,7 @@ class [[nodiscard]] PATU_API Datapath final {
   //   permission_denied, version_mismatch, protocol, io.
   static Result<Datapath> adopt(const DatapathOptions& options);
 
-  // Reads the kernel's state; O(programs and maps).
+  // Reads the kernel's state; O(programs and maps). Errors: version_mismatch, protocol, io.
   Result<DatapathStatus> status() const;
 
   // Turns socket redirection off or on for every pod that chose it. Off: new connections go through TCP, redirected ones
@@ -105,7 +107,8 @@ class [[nodiscard]] PATU_API Datapath final {
   // Removes programs, links, maps and pins of the instance; open handles stay valid and serve nobody. Success, with an
   // empty report, where there is nothing. Pods' interfaces and bridges are Network's to remove. By force, call it in the
   // node's network namespace: in another one the interfaces keep the program that guards them.
-  // Errors: busy (see UnloadMode), permission_denied, timed_out, io.
+  // Errors: busy (see UnloadMode; or it is made as often as it is removed), not_found (no such bpffs), version_mismatch and
+  //   protocol (not by force), permission_denied, timed_out, io.
   static Result<UnloadReport> unload(const DatapathOptions& options, UnloadMode mode = UnloadMode::if_idle);
 
   // Internal: what Network, AddressPool and ServiceTable share. The type is not public.

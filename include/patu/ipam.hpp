@@ -19,7 +19,7 @@ struct Subnet {
   std::optional<IpAddress> gateway = {};  // default: the prefix's first address
   std::optional<IpAddress> first = {};    // default: the first usable address
   std::optional<IpAddress> last = {};     // default: the last usable address
-  std::vector<IpAddress> reserved = {};   // never handed out unless requested by name
+  std::vector<IpAddress> reserved = {};   // never handed out unless requested by name; it may be all
 };
 
 struct Lease {
@@ -34,9 +34,10 @@ struct PoolUsage {
   std::uint64_t free = 0;      // of the former; 0: acquire() is exhausted but for a requested address
 };
 
-// Thread: one at a time for one object; any number of objects and processes at once. A single insert that must not
-// already exist decides who gets an address; only calls for the same owner wait for each other. An owner has one address of
-// each family. In the subnets of a Network, its reconcile() releases what belongs to no interface.
+// Thread: one at a time for one object; any number of objects and processes at once. A single insert that must not already
+// exist decides who gets an address; calls for the same owner wait for each other (as do those that share one of the instance's
+// 16 locks). An owner has one address of each family. In the subnets of a Network, its reconcile() releases what belongs to no
+// interface.
 class [[nodiscard]] PATU_API AddressPool final {
  public:
   // Writes nothing. Errors: invalid_argument (a range outside of the prefix, no usable address, …).
@@ -46,11 +47,11 @@ class [[nodiscard]] PATU_API AddressPool final {
   AddressPool& operator=(AddressPool&&) noexcept;
   ~AddressPool();
 
-  // Leases a free address; never one that was released less than 60 s ago while another is free, because a late packet for
-  // the old holder must not reach the new one. The first call goes on in the range where the last one of whatever process
-  // has stopped, so that addresses are used in turn: .2, .3, .4; it looks at 64 at most before it reads all leases. Later
-  // calls, in a process that stays, take the address that has rested longest, or else the next one never used.
-  // An owner that already has a lease in this pool gets the same again.
+  // Leases a free address; never one that was released less than 60 s ago while another is free, because a late packet for the
+  // old holder must not reach the new one (of 2 x max_pods of them; what was released before those counts as rested). The first
+  // call goes on in the range where the last one of whatever process has stopped, so that addresses are used in turn: .2, .3,
+  // .4; it looks at 64 at most before it reads all leases. Later calls, in a process that stays, take the address that has
+  // rested longest, or else the next one never used. An owner that already has a lease in this pool gets the same again.
   // Errors: exhausted (no free address, or the map of leases is full), already_exists (the owner has an address of this
   // family from another pool), timed_out, io.
   Result<IpAddress> acquire(const AttachmentId& owner);

@@ -16,10 +16,11 @@ class [[nodiscard]] PATU_API Netns final {
   // A path such as /run/netns/NAME or /proc/PID/ns/net.
   // Errors: not_found, permission_denied, invalid_argument (not a network namespace).
   static Result<Netns> open(const std::string& path);
+  // Errors: not_found (no such process), permission_denied, invalid_argument.
   static Result<Netns> of_pid(pid_t pid);
   // Duplicates the descriptor; the caller keeps its own. Errors: invalid_argument.
   static Result<Netns> from_fd(int netns_fd);
-  // The namespace of the calling thread.
+  // The namespace of the calling thread. Errors: io.
   static Result<Netns> current();
   // A new, empty namespace that lives as long as something holds it. The caller's own stays as it is: a thread that ends
   // at once makes it. Errors: permission_denied (needs CAP_SYS_ADMIN), exhausted.

@@ -36,7 +36,8 @@ struct Route {
 struct NetworkOptions {
   IfName bridge;
   // The subnets from which pods get one address of each family that occurs, from the first that has a free one. None: pods
-  // get an interface on the bridge and no address; what they send is not checked, and the fast path is not theirs.
+  // get an interface on the bridge and no address; what they send is not checked, and the fast path is not
+  // theirs; goes with `default_route` off.
   std::vector<Subnet> subnets;
   // Tells networks apart that share a bridge: an attachment belongs to the network of the name that it was made with, and
   // every verb but remove() leaves those of another name alone. At most 255 bytes. Empty: the bridge's name.
@@ -45,7 +46,7 @@ struct NetworkOptions {
   std::uint32_t mtu = 1500;
   // Gives the bridge the subnets' gateway addresses: the node then reaches its pods, and pods the node.
   bool gateway = true;
-  // Gives pods a default route through the gateway. Needs `gateway`.
+  // Gives pods a default route through the gateway. Needs `gateway` and a subnet.
   bool default_route = true;
   // What else pods get. A default route of the main table among them stands in for the one of `default_route` of its family.
   std::vector<Route> routes = {};
@@ -132,11 +133,12 @@ class [[nodiscard]] PATU_API Network final {
   // any, and a network without subnets is refused.
   // Errors: invalid_argument, already_exists (an interface of that name that is no bridge, or a bridge with another MTU
   //   or with addresses in the gateways' way: any other IPv4 one, or an IPv6 one that overlaps), busy (the instance serves
-  //   another namespace), unsupported, permission_denied, io.
+  //   another namespace), unsupported, permission_denied, timed_out, io.
   static Result<Network> open(const Datapath& datapath, const NetworkOptions& options);
-  // Makes and changes nothing: for whoever only takes away, looks or repairs, also where the bridge is gone (then its index
-  // is 0) or was made with other options. attach() needs the bridge, and then says what is wrong with the options. A prefix of
-  // which there is no subnet here is told as /32 or /128. Errors: invalid_argument, busy, permission_denied, io.
+  // Makes and changes nothing: for whoever only takes away, looks or repairs, also where the bridge is gone (then its index is
+  // 0) or was made with other options. attach() needs the bridge, and then says what is wrong with the options. The address of
+  // an attachment that is in none of these subnets is told with length 32 or 128. Errors: invalid_argument, busy,
+  // permission_denied, io.
   static Result<Network> adopt(const Datapath& datapath, const NetworkOptions& options);
 
   Network(Network&&) noexcept;
@@ -149,39 +151,41 @@ class [[nodiscard]] PATU_API Network final {
   // Errors: invalid_argument, already_exists (the id is attached elsewhere, in another network or with other addresses, or the
   //   pod has an interface of that name), exhausted (addresses, or a map; after a reconcile() that found nothing
   //   to free), not_found (the bridge is gone), unsupported (socket redirection is not loaded; `services` is false
-  //   and the kernel has no cookies of namespaces), permission_denied, timed_out, io. After any of them nothing is left.
+  //   and the kernel has no cookies of namespaces), busy (the instance serves another namespace by now), permission_denied,
+  //   timed_out, io. After any of them nothing is left.
   Result<Attachment> attach(const PodSpec& spec);
   // All of them or none; results in the order of the specs.
   Result<std::vector<Attachment>> attach(std::span<const PodSpec> specs);
 
   // Removes interface, addresses (also those of subnets that are not the network's any more) and map entries, and returns
   // when they are gone: the kernel takes 14 to 20 ms for an interface. Success where there is nothing.
-  // Errors: timed_out, io.
+  // Errors: busy (as attach() has it), timed_out, io.
   Result<> detach(const AttachmentId& id);
   // As above for many, which share the kernel's waiting: under 1 ms each at 50 of them.
   Result<> detach(std::span<const AttachmentId> ids);
-  // For a pod whose namespace is about to be destroyed, which takes the interface with it: gives back the addresses and
-  // map entries, cuts the interface off from the bridge, and does not wait for its removal. Errors: timed_out, io.
+  // For a pod whose namespace is about to be destroyed, which takes the interface with it: gives back the addresses and map
+  // entries, cuts the interface off from the bridge, and does not wait for its removal. Errors: busy (as above), timed_out, io.
   Result<> abandon(const AttachmentId& id);
 
   // Every deviation from what attach() makes, none if all is well. With the pod's namespace also its inside is looked at.
-  // Errors: not_found (no such attachment), io.
+  // Errors: not_found (no such attachment), timed_out, io.
   Result<std::vector<Deviation>> check(const AttachmentId& id, const Netns* netns = nullptr) const;
   // Of all attachments, from the outside.
   Result<std::vector<Deviation>> check() const;
 
   // All attachments of this network, by id. Errors: io, protocol.
   Result<std::vector<Attachment>> list() const;
-  // Errors: not_found, io.
+  // Errors: not_found, io, protocol.
   Result<Attachment> find(const AttachmentId& id) const;
 
   // Repairs what a killed process or a lost map left: leases without an interface, interfaces without map entries.
-  // Errors: timed_out, io.
+  // Errors: busy (as above), timed_out, io.
   Result<ReconcileReport> reconcile();
   // The same, and detaches whatever is not in `keep`. An empty `keep` detaches everything.
   Result<ReconcileReport> reconcile(std::span<const AttachmentId> keep);
 
-  // Removes the bridge. Success where it is gone. Errors: busy (pods are attached, of whatever network), io.
+  // Removes the bridge. Success where it is gone. Errors: busy (pods are attached, of whatever network, or something
+  // else is on the bridge; or as above), timed_out, io.
   Result<> remove();
 
   const IfName& bridge() const noexcept;

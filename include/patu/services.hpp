@@ -31,9 +31,9 @@ struct Frontend {
   // The other two are for node_port and host_port on the unspecified address.
   // Also through 127.0.0.1 or ::1, for processes in the node's own namespace.
   bool loopback = false;
-  // bind(2) to the port fails with EADDRINUSE in the node's namespace (EPERM before Linux 6.1). What is bound already stays;
-  // ports that the kernel hands out itself are kept off by net.ipv4.ip_local_reserved_ports. An IPv6 socket on :: counts as one
-  // of both families.
+  // bind(2) to the port fails with EADDRINUSE in the node's namespace (EPERM before Linux 6.1), to 127.0.0.1 and ::1 only if
+  // the frontend is there too. What is bound already stays; ports that the kernel hands out itself are kept off by
+  // net.ipv4.ip_local_reserved_ports. An IPv6 socket on :: counts as one of both families.
   bool reserve_port = false;
 
   auto operator<=>(const Frontend&) const noexcept = default;
@@ -207,7 +207,8 @@ class [[nodiscard]] PATU_API ServiceTable final {
   // from one service to another. What is invalid, or does not fit, is refused by name while the others go in. A process that
   // is killed leaves every frontend old or new, and the next change of the table finishes what it began.
   // O(services) to read, O(what differs) to write.
-  // Errors: invalid_argument (empty without allow_empty; a name twice), timed_out, io.
+  // Errors: invalid_argument (empty without allow_empty; a name twice), exhausted (a map, for all services), timed_out, io:
+  //   part may be done.
   Result<SyncReport> sync(std::span<const Service> services, const SyncOptions& options = {});
 
   // Read from the kernel; frontends and backends are sorted, IPv4 first. Errors: not_found, timed_out, io, protocol.
@@ -219,19 +220,20 @@ class [[nodiscard]] PATU_API ServiceTable final {
   Result<std::vector<ServiceStats>> stats() const;
   // How full each map of services is. Errors: timed_out, io.
   Result<std::vector<Gauge>> fill() const;
-  // Errors: busy (somebody reads them already), io. Kernel: 5.8.
+  // Errors: busy (somebody reads them already), timed_out, io. Kernel: 5.8.
   Result<ServiceEvents> events() const;
   // What the kernel would do with a socket that connects there, and why; from the namespace, or from one that is neither the
-  // node's nor an exempt pod's. Errors: timed_out, io, protocol.
+  // node's nor an exempt pod's. Errors: unsupported and permission_denied (of `from`), timed_out, io, protocol.
+  // Kernel: 5.14 with `from`.
   Result<Explanation> explain(const Endpoint& to, Protocol protocol, const Netns* from = nullptr) const;
 
   // Reads the node's addresses again: after one of them has changed. Returns them, sorted; loopback and link-local ones are
-  // not among them. Errors: permission_denied, timed_out, io.
+  // not among them. Errors: exhausted (more than the map holds), permission_denied, timed_out, io.
   Result<std::vector<IpAddress>> refresh_node_addresses();
   // Closes sockets whose backend was taken out of its service: UDP sockets that are connected to it, and TCP connections if
-  // the service says so. What reads such a socket is told ECONNABORTED, and what writes to it, that it is not connected. In
-  // every network namespace of a process of this machine. Upsert, remove and sync do it by themselves; call it after they
-  // were killed or lacked privileges.
+  // the service says so. recv(2) on such a socket says ECONNABORTED; send(2) too, or EDESTADDRREQ if it is a UDP
+  // socket. In every network namespace of a process of this machine. Upsert, remove and sync do it by themselves; call it
+  // after they were killed or lacked privileges.
   // Errors: unsupported (neither bpf_sock_destroy, Linux 6.5, nor CONFIG_INET_DIAG_DESTROY), timed_out, io.
   Result<ClosedSockets> close_stale_sockets();
 

@@ -33,7 +33,7 @@ Result<Socket> open_sock_diag_in(int netns_fd);
 Result<std::vector<InetSocket>> list_connected(Socket& socket, std::uint8_t family, std::uint8_t protocol,
                                                FunctionRef<bool(const InetSocket&)> wanted);
 
-// Whoever reads or writes the socket is told ECONNABORTED. Two UDP sockets may have the same addresses and ports: then the
+// Whoever reads the socket is told ECONNABORTED. Two UDP sockets may have the same addresses and ports: then the
 // kernel finds only one of them, and says not_found of the other. False: it is not there any more, or not found.
 // Errors: unsupported (CONFIG_INET_DIAG_DESTROY), permission_denied, timed_out, io.
 Result<bool> destroy_socket(Socket& socket, const InetSocket& which);

@@ -48,12 +48,14 @@
 // yours to free: a text that names the object and the step, and the kernel's errno. Every call may also fail with
 // PATU_E_INVALID_ARGUMENT (a NULL where none is allowed, an argument that breaks its rules), PATU_E_OUT_OF_MEMORY and
 // PATU_E_INTERNAL (a fault in patu); these three are not named again below. Out of memory may also mean that the verb has done
-// its work and cannot describe it: the same call again tells. Nothing is ever printed, and errno is no result.
+// its work and cannot describe it: the same call again tells. After an unload, calls on handles of that instance fail with
+// PATU_E_NOT_FOUND, or tell what was there before. Nothing is ever printed, and errno is no result.
 //
 // OUTPUTS are written on success only. An output said to be optional may be NULL.
 //
-// VERBS are idempotent and all or nothing: the same again is a success, and after a failure things are as they were, unless
-// said otherwise. A call that is killed half-way is mended by the next one.
+// VERBS are idempotent: the same again is a success. What makes something (open, attach, acquire, upsert) is all or nothing;
+// what takes away (detach, abandon, reconcile, remove, unload) or writes a whole table (sync) may fail half-way, and the same
+// call again finishes it. A call that is killed half-way is mended by the next one.
 //
 // OWNERSHIP. Handles (patu_datapath, patu_network, …) come from an `open` and go with `close`; that ends the handle, and
 // nothing in the kernel. A handle may be closed before or after the one it was opened with. Results (patu_attachments, …) go
@@ -61,20 +63,22 @@
 // free NULL does nothing. What was closed or freed must not be used again, nor closed twice: patu cannot tell, and promises
 // nothing then. What you pass in, strings and arrays, is borrowed for the call only.
 //
-// STRUCTS THAT GROW start with `struct_size`, which the PATU_*_INIT macros set; every other field may be 0 or NULL, and then has
-// its default. Fields are only ever appended. A caller with a shorter struct gets the defaults; one with a longer struct gets
-// PATU_E_UNSUPPORTED if what this library does not know is not zero. An array of such structs has elements of one size, its
-// first element's struct_size. Of a struct that the library gives out, fields of a later version than 0.1 exist if struct_size
-// covers them. Structs without `struct_size` (patu_address, patu_endpoint, patu_frontend, …) are values, and never change their
-// size. Fields named `reserved`, and bits of `flags` that have no name, must be 0: PATU_E_UNSUPPORTED otherwise.
+// STRUCTS THAT GROW start with `struct_size`, which the PATU_*_INIT macros set; every other field may be 0 or NULL, and then
+// has its default; a name, namespace or prefix has none and is needed. Fields are only ever appended. A caller with a shorter
+// struct gets the defaults; one with a longer struct gets PATU_E_UNSUPPORTED if what this library does not know is not zero. An
+// array of such structs has elements of one size, its first element's struct_size. Of a struct that the library gives out,
+// fields of a later version than 0.1 exist if struct_size covers them. Structs without `struct_size` (patu_address,
+// patu_endpoint, patu_frontend, …) are values, and never change their size. Fields named `reserved`, and bits of `flags` that
+// have no name, must be 0: PATU_E_UNSUPPORTED otherwise.
 //
 // LISTS are opaque. patu_X_count() says how many, patu_X_at() gives one, or NULL beyond the end.
 //
 // THREADS. A handle may be used by one thread at a time, and by another one later; different handles, also of one instance,
 // bridge or pool, by any number of threads and processes at once. Results and errors are constant: read them from anywhere.
-// Functions without a handle may be called from any thread. A call may start threads; they have ended, with all signals
-// blocked in them, when it returns. The calling thread is never moved to another namespace. No callbacks; no global state:
-// fork(2) is safe between calls, and every descriptor is closed by exec (O_CLOEXEC). Never cancel a thread inside a call.
+// Functions without a handle may be called from any thread. A call may start threads; they have ended, with all signals blocked
+// in them, when it returns. The calling thread is never moved to another namespace. No callbacks; no global state but a lock,
+// under which libbpf's messages are silenced while programs are loaded: fork(2) is safe between calls, and every descriptor is
+// closed by exec (O_CLOEXEC). Never cancel a thread inside a call.
 //
 // UNITS are in the names: _bytes, _seconds, _ns. Ports are in host byte order. Strings are UTF-8, ended by a zero byte.
 //
@@ -259,7 +263,8 @@ typedef struct patu_datapath_options {
   // Bytes that may wait unread at a redirected receiver before the sender goes on through TCP. 0: by the machine's memory.
   // Adopting what is loaded keeps its limit.
   uint32_t redirect_limit_bytes;
-  // Upper bounds, used when the maps are made and ignored when they are adopted. 0: 1024, 4096 and 8192.
+  // Upper bounds, used when the maps are made and ignored when they are adopted; at most 2^22. 0: 1024, 4096 and 8192. There is
+  // room for twice as many frontends as services, and as many of their addresses.
   uint32_t max_pods;
   uint32_t max_services;
   uint32_t max_redirected_sockets;
@@ -280,8 +285,8 @@ typedef struct patu_datapath patu_datapath;
 // Since 0.1.
 PATU_C_API patu_status patu_datapath_open(const patu_datapath_options *options, patu_datapath **datapath,
                                           patu_error **err);
-// Adopts what is pinned, programs of another build included, and loads, upgrades and writes nothing: for whoever looks, or takes
-// away. Of the options (NULL: all defaults) only `instance` and `bpffs` count.
+// Adopts what is pinned, programs of another build included, and loads, upgrades and writes nothing: for whoever looks, or
+// takes away. Of the options (NULL: all defaults) only `instance` and `bpffs` count.
 // Errors: invalid_argument, not_found (nothing is loaded), permission_denied, version_mismatch, protocol, io. Since 0.1.
 PATU_C_API patu_status patu_datapath_adopt(const patu_datapath_options *options, patu_datapath **datapath,
                                            patu_error **err);
@@ -336,7 +341,7 @@ typedef struct patu_datapath_state {
   uint32_t reserved;
 } patu_datapath_state;
 
-// Reads the kernel's state; O(programs and maps). Errors: io. Since 0.1.
+// Reads the kernel's state; O(programs and maps). Errors: version_mismatch, protocol, io. Since 0.1.
 PATU_C_API patu_status patu_datapath_status(const patu_datapath *datapath, patu_datapath_state **state,
                                             patu_error **err);
 PATU_C_API void patu_datapath_state_free(patu_datapath_state *state);
@@ -352,7 +357,8 @@ PATU_C_API patu_status patu_datapath_set_socket_redirect(patu_datapath *datapath
 // serve nobody. Success where there is nothing. Pods' interfaces and bridges are the network's to remove. By force, call it in
 // the node's network namespace: in another one the interfaces keep the program that guards them. `removed`, optional: paths of
 // the pins that are gone.
-// Errors: busy (pods are attached, and not by force), permission_denied, timed_out, io. Since 0.1.
+// Errors: busy (pods are attached, and not by force; or it is made as often as it is removed), not_found (no such bpffs),
+//   version_mismatch and protocol (not by force), permission_denied, timed_out, io. Since 0.1.
 PATU_C_API patu_status patu_datapath_unload(const patu_datapath_options *options, uint32_t flags, patu_names **removed,
                                             patu_error **err);
 
@@ -385,8 +391,8 @@ PATU_C_API size_t patu_leases_count(const patu_leases *leases);
 PATU_C_API const patu_lease *patu_leases_at(const patu_leases *leases, size_t index);
 PATU_C_API void patu_leases_free(patu_leases *leases);
 
-// Leases live in a pinned map and are shared by all processes. A network has pools of its own for its subnets; open one only for
-// addresses that are given out otherwise.
+// Leases live in a pinned map and are shared by all processes. A network has pools of its own for its subnets; open one only
+// for addresses that are given out otherwise.
 typedef struct patu_address_pool patu_address_pool;
 
 // Writes nothing. Errors: invalid_argument (a range outside of the prefix, no usable address, …). Since 0.1.
@@ -394,8 +400,9 @@ PATU_C_API patu_status patu_address_pool_open(const patu_datapath *datapath, con
                                               patu_address_pool **pool, patu_error **err);
 PATU_C_API void patu_address_pool_close(patu_address_pool *pool);
 
-// Leases `requested`, or, where that is NULL, a free address in turn: never one that was released less than 60 s ago while another
-// is free. An owner that already has a lease in this pool gets the same again. `address` is optional.
+// Leases `requested`, or, where that is NULL, a free address in turn: never one that was released less than 60 s ago while
+// another is free (of twice as many as there may be pods; what was released before those counts as rested). An owner that
+// already has a lease in this pool gets the same again. `address` is optional.
 // Errors: exhausted (no free address, or the map of leases is full), already_exists (the owner has another address of this
 //   family; or the one requested is somebody else's), invalid_argument (requested: outside of the prefix, or the gateway),
 //   timed_out, io. Since 0.1.
@@ -433,8 +440,8 @@ PATU_C_API const patu_subnet *patu_address_pool_subnet(const patu_address_pool *
 #define PATU_NETWORK_HAIRPIN 16u      // pods' ports send back what they receive where it is for themselves
 #define PATU_NETWORK_ISOLATED 64u     // pods of the bridge do not reach each other, but the node and what is beyond it
 #define PATU_NETWORK_PROMISCUOUS 32u  // the bridge receives every frame; not together with hairpin
-// Pods' IPv6 addresses are probed for duplicates; attach then waits for that, 1 to 2 s, and fails with already_exists if somebody
-// answers.
+// Pods' IPv6 addresses are probed for duplicates; attach then waits for that, 1 to 2 s, and fails with already_exists if
+// somebody answers.
 #define PATU_NETWORK_DUPLICATE_ADDRESS_DETECTION 128u
 
 #define PATU_ROUTE_SCOPE 1u  // `scope` is given
@@ -459,7 +466,7 @@ typedef struct patu_network_options {
   size_t struct_size;
   const char *bridge;  // 1 to 15 bytes
   // Pods get one address of each family that occurs, from the first subnet that has a free one. None: pods get no address, what
-  // they send is not checked, and the fast path is not theirs.
+  // they send is not checked, and the fast path is not theirs; goes with PATU_NETWORK_NO_DEFAULT_ROUTE.
   const patu_subnet *subnets;
   size_t subnet_count;
   // A connection from or to one of these is never redirected; of several networks on a bridge the last open counts.
@@ -561,31 +568,35 @@ typedef struct patu_network patu_network;
 PATU_C_API patu_status patu_network_open(const patu_datapath *datapath, const patu_network_options *options,
                                          patu_network **network, patu_error **err);
 // Makes and changes nothing: for whoever only takes away, looks or repairs, also where the bridge is gone (then its index is 0)
-// or was made with other options. attach needs the bridge, and then says what is wrong with the options. A prefix of which there
-// is no subnet here is told as /32 or /128. Errors: invalid_argument, busy, permission_denied, io. Since 0.1.
+// or was made with other options. attach needs the bridge, and then says what is wrong with the options. An address of an
+// attachment that is in none of these subnets is told with length 32 or 128. Errors: invalid_argument, busy, permission_denied,
+// io. Since 0.1.
 PATU_C_API patu_status patu_network_adopt(const patu_datapath *datapath, const patu_network_options *options,
                                           patu_network **network, patu_error **err);
 PATU_C_API void patu_network_close(patu_network *network);
 
-// Makes the interface in each pod's namespace, complete: addresses, routes, loopback up, fast path. It can be used at once; there
-// is no duplicate address detection to wait for, unless the options ask for it. All of them or none. The same again is a success
-// and changes nothing; what a killed process left half made is made anew, and what was lost is put back. `attachments`, optional:
-// in the order of the specs.
-// Errors: invalid_argument, already_exists (the id is attached elsewhere, in another network or with other addresses, or the pod
-//   has an interface of that name), exhausted (addresses, or a map; after a reconcile that found nothing to free), not_found (the bridge is gone),
-//   unsupported (socket redirection is not loaded; PATU_POD_NO_SERVICES before Linux 5.14), permission_denied, timed_out, io.
-// Since 0.1.
+// Makes the interface in each pod's namespace, complete: addresses, routes, loopback up, fast path. It can be used at once;
+// there is no duplicate address detection to wait for, unless the options ask for it. All of them or none. The same again is a
+// success and changes nothing; what a killed process left half made is made anew, and what was lost is put back. `attachments`,
+// optional: in the order of the specs.
+// Errors: invalid_argument, already_exists (the id is attached elsewhere, in another network or with other addresses, or the
+//   pod has an interface of that name), exhausted (addresses, or a map; after a reconcile that found nothing to free),
+//   not_found (the bridge is gone), unsupported (socket redirection is not loaded; PATU_POD_NO_SERVICES before Linux 5.14),
+//   busy (the instance serves another namespace by now), permission_denied, timed_out, io. Since 0.1.
 PATU_C_API patu_status patu_network_attach(patu_network *network, const patu_pod_spec *specs, size_t count,
                                            patu_attachments **attachments, patu_error **err);
-// Removes interfaces, addresses (also those of subnets that are not the network's any more) and map entries, and returns when they
-// are gone: the kernel takes 14 to 20 ms for one, and under 1 ms each for 50. Success where there is nothing. Errors: timed_out, io. Since 0.1.
+// Removes interfaces, addresses (also those of subnets that are not the network's any more) and map entries, and returns when
+// they are gone: the kernel takes 14 to 20 ms for one, and under 1 ms each for 50. Success where there is nothing.
+// Errors: busy (as above), timed_out, io. Since 0.1.
 PATU_C_API patu_status patu_network_detach(patu_network *network, const patu_attachment_id *ids, size_t count,
                                            patu_error **err);
 // For a pod whose namespace is about to be destroyed, which takes the interface with it: gives back the addresses and map
-// entries, cuts the interface off from the bridge, and does not wait for its removal. Errors: timed_out, io. Since 0.1.
+// entries, cuts the interface off from the bridge, and does not wait for its removal. Errors: busy (as above), timed_out, io.
+// Since 0.1.
 PATU_C_API patu_status patu_network_abandon(patu_network *network, const patu_attachment_id *id, patu_error **err);
 // Every deviation from what attach makes, none if all is well. `id` NULL: of all attachments, from the outside. `netns`, if not
-// NULL, is the pod's, whose inside is looked at too; it needs an `id`. Errors: not_found (no such attachment), io. Since 0.1.
+// NULL, is the pod's, whose inside is looked at too; it needs an `id`. Errors: not_found (no such attachment), timed_out, io.
+// Since 0.1.
 PATU_C_API patu_status patu_network_check(const patu_network *network, const patu_attachment_id *id,
                                           const patu_netns *netns, patu_deviations **deviations, patu_error **err);
 // All attachments of this network, by id. Errors: io, protocol. Since 0.1.
@@ -594,12 +605,14 @@ PATU_C_API patu_status patu_network_list(const patu_network *network, patu_attac
 PATU_C_API patu_status patu_network_find(const patu_network *network, const patu_attachment_id *id,
                                          patu_attachments **attachments, patu_error **err);
 // Repairs what a killed process or a lost map left: leases without an interface, interfaces without map entries.
-// `report` is optional. Errors: timed_out, io. Since 0.1.
+// `report` is optional. Errors: busy (as above), timed_out, io. Since 0.1.
 PATU_C_API patu_status patu_network_reconcile(patu_network *network, patu_reconcile_report **report, patu_error **err);
-// The same, and detaches whatever is not in `keep`; with a count of 0, everything. Errors: timed_out, io. Since 0.1.
+// The same, and detaches whatever is not in `keep`; with a count of 0, everything. Errors: busy (as above), timed_out, io.
+// Since 0.1.
 PATU_C_API patu_status patu_network_reconcile_keep(patu_network *network, const patu_attachment_id *keep, size_t count,
                                                    patu_reconcile_report **report, patu_error **err);
-// Removes the bridge. Success where it is gone. Errors: busy (pods are attached), io. Since 0.1.
+// Removes the bridge. Success where it is gone. Errors: busy (pods are attached, of whatever network, or something else is on
+// the bridge; or as above), timed_out, io. Since 0.1.
 PATU_C_API patu_status patu_network_remove(patu_network *network, patu_error **err);
 // The bridge's name; lives as long as the handle. "" for NULL. Since 0.1.
 PATU_C_API const char *patu_network_bridge(const patu_network *network);
@@ -622,7 +635,7 @@ PATU_C_API patu_status patu_network_bridge_mac(const patu_network *network, patu
 
 // patu_frontend.flags, both for node ports, and for host ports on the unspecified address
 #define PATU_FRONTEND_LOOPBACK 1u      // also through 127.0.0.1 or ::1, for processes in the node's own namespace
-#define PATU_FRONTEND_RESERVE_PORT 2u  // bind(2) to the port fails in the node's namespace
+#define PATU_FRONTEND_RESERVE_PORT 2u  // bind(2) to the port fails there, to 127.0.0.1 and ::1 only with both flags
 
 typedef struct patu_frontend {
   patu_endpoint endpoint;
@@ -659,7 +672,8 @@ typedef struct patu_service {
   size_t frontend_count;
   const patu_backend *backends;  // at most 1024; a client meets those of its frontend's family
   size_t backend_count;
-  // A pod stays with a backend while it can be chosen and until it has not asked for this long; at most one day. 0: it does not.
+  // A pod stays with a backend while it can be chosen and until it has not asked for this long; at most one day. 0: it does
+  // not.
   uint32_t affinity_seconds;
   uint32_t flags;  // PATU_SERVICE_*
 } patu_service;
@@ -752,8 +766,8 @@ typedef struct patu_explanation {
 } patu_explanation;
 PATU_C_API void patu_explanation_free(patu_explanation *explanation);
 
-// The services of an instance. connect(2) and sendmsg(2) to a frontend, from a process in the data path's cgroup, go to a backend
-// chosen at random by weight instead; they fail at once with ECONNREFUSED (EPERM before Linux 6.1) if there is none.
+// The services of an instance. connect(2) and sendmsg(2) to a frontend, from a process in the data path's cgroup, go to a
+// backend chosen at random by weight instead; they fail at once with ECONNREFUSED (EPERM before Linux 6.1) if there is none.
 typedef struct patu_service_table patu_service_table;
 
 // Writes nothing. `node` is the namespace whose addresses node ports are on, borrowed for the call; NULL: the caller's.
@@ -774,7 +788,8 @@ PATU_C_API patu_status patu_service_table_remove(patu_service_table *table, cons
 // Makes the table be exactly this: what differs is written, in batches, each frontend by itself. What is invalid, or does not
 // fit, is refused by name in the report while the others go in. `flags`: PATU_SYNC_*. `report` is optional.
 // O(services) to read, O(what differs) to write.
-// Errors: invalid_argument (empty without PATU_SYNC_ALLOW_EMPTY; a name twice), timed_out, io: part may be done. Since 0.1.
+// Errors: invalid_argument (empty without PATU_SYNC_ALLOW_EMPTY; a name twice), exhausted (a map, for all services), timed_out,
+//   io: part may be done. Since 0.1.
 PATU_C_API patu_status patu_service_table_sync(patu_service_table *table, const patu_service *services, size_t count,
                                                uint32_t flags, patu_sync_report **report, patu_error **err);
 // A list of this one, read from the kernel; frontends and backends are sorted, IPv4 first.
@@ -789,18 +804,19 @@ PATU_C_API patu_status patu_service_table_stats(const patu_service_table *table,
 // How full each map of services is. Errors: timed_out, io. Since 0.1.
 PATU_C_API patu_status patu_service_table_fill(const patu_service_table *table, patu_gauges **gauges, patu_error **err);
 // What the kernel would do with a socket that connects to `to`, and why. `protocol`: PATU_TCP, PATU_UDP; 0: TCP. `from`: the
-// namespace of the socket; NULL: one that is neither the node's nor an exempt pod's. Errors: timed_out, io, protocol.
+// namespace of the socket; NULL: one that is neither the node's nor an exempt pod's. Errors: unsupported and permission_denied
+// (of `from`), timed_out, io, protocol.
 // Kernel: 5.10, 5.14 with `from`. Since 0.1.
 PATU_C_API patu_status patu_service_table_explain(const patu_service_table *table, const patu_endpoint *to,
                                                   uint32_t protocol, const patu_netns *from,
                                                   patu_explanation **explanation, patu_error **err);
 // Reads the node's addresses again: after one of them has changed. `addresses`, optional: what it found, sorted; loopback and
-// link-local ones are not among them. Errors: permission_denied, timed_out, io. Since 0.1.
+// link-local ones are not among them. Errors: exhausted (more than the map holds), permission_denied, timed_out, io. Since 0.1.
 PATU_C_API patu_status patu_service_table_refresh_node_addresses(patu_service_table *table, patu_addresses **addresses,
                                                                  patu_error **err);
 // Closes sockets whose backend was taken out of its service: UDP sockets that are connected to it, and TCP connections if the
-// service says so. What reads or writes such a socket is told ECONNABORTED. Upsert, remove and sync do it by themselves; call it
-// after they were killed or lacked privileges. `closed` is optional.
+// service says so. recv(2) on such a socket says ECONNABORTED; send(2) too, or EDESTADDRREQ if it is a UDP socket. Upsert,
+// remove and sync do it by themselves; call it after they were killed or lacked privileges. `closed` is optional.
 // Errors: unsupported (neither bpf_sock_destroy nor CONFIG_INET_DIAG_DESTROY), timed_out, io.
 // Kernel: 6.5, or one with CONFIG_INET_DIAG_DESTROY. Since 0.1.
 PATU_C_API patu_status patu_service_table_close_stale_sockets(patu_service_table *table, patu_closed_sockets *closed,
@@ -833,7 +849,7 @@ PATU_C_API void patu_events_free(patu_events *events);
 // What happens to services, at most one event a second for each; lost while nobody reads.
 typedef struct patu_event_reader patu_event_reader;
 
-// One reader of an instance at a time. Errors: busy (somebody reads them already), io. Since 0.1.
+// One reader of an instance at a time. Errors: busy (somebody reads them already), timed_out, io. Since 0.1.
 PATU_C_API patu_status patu_event_reader_open(const patu_service_table *table, patu_event_reader **reader,
                                               patu_error **err);
 PATU_C_API void patu_event_reader_close(patu_event_reader *reader);
