@@ -28,15 +28,35 @@ T take(patu::Result<T> result, const std::string& step) {
   if constexpr (!std::is_void_v<T>) return std::move(*result);
 }
 
-// The instance and its table.
+// An instance and its table.
 struct Opened {
-  explicit Opened(const Arguments& arguments)
-      : datapath(take(patu::Datapath::open(arguments.datapath), "open instance '" + arguments.datapath.instance + "'")),
-        table(take(patu::ServiceTable::open(datapath), "open its services")) {}
+  explicit Opened(patu::Datapath opened)
+      : datapath(std::move(opened)), table(take(patu::ServiceTable::open(datapath), "open its services")) {}
 
   patu::Datapath datapath;
   patu::ServiceTable table;
 };
+
+// Loads what is not there.
+std::optional<Opened> open_or_load(const Arguments& arguments) {
+  return Opened(take(patu::Datapath::open(arguments.datapath), "open instance '" + arguments.datapath.instance + "'"));
+}
+
+// Loads nothing: where nothing was ever applied, there is no service. A path that is not there is a mistake.
+std::optional<Opened> look(const Arguments& arguments) {
+  auto adopted = patu::Datapath::adopt(arguments.datapath);
+  const bool is_absent = !adopted && adopted.error().code() == patu::Errc::not_found;
+  if (is_absent && ::access(arguments.datapath.bpffs.c_str(), F_OK) == 0) {
+    std::fprintf(stderr, "patu-kube: %s\n", adopted.error().to_string().c_str());
+    return std::nullopt;
+  }
+  return Opened(take(std::move(adopted), "look at instance '" + arguments.datapath.instance + "'"));
+}
+
+std::vector<patu::Service> services_of(const std::optional<Opened>& opened) {
+  if (!opened) return {};
+  return take(opened->table.list(), "list services");
+}
 
 void say(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 
@@ -99,6 +119,13 @@ std::vector<std::string> describe(const patu::SyncReport& report, const std::vec
   return lines;
 }
 
+// What a sync of a table that is not there would come to.
+patu::SyncReport all_added(const std::vector<patu::Service>& services) {
+  patu::SyncReport report;
+  for (const auto& [name, service] : by_name(services)) report.added.emplace_back(name);
+  return report;
+}
+
 int apply(const Arguments& arguments) {
   const Objects objects = read_file(arguments.file);
   Conversion wanted = convert(objects, {.node = arguments.node.empty() ? host_name() : arguments.node,
@@ -110,9 +137,9 @@ int apply(const Arguments& arguments) {
         "meant");
   if (!arguments.allow_empty && wanted.services.empty() && wanted.keep.empty())
     fail("the list has no service, so every service would be removed; --allow-empty if it is meant");
-  Opened opened(arguments);
+  auto opened = arguments.dry_run ? look(arguments) : open_or_load(arguments);
   std::vector<patu::Service> before;
-  if (arguments.dry_run || !wanted.keep.empty()) before = take(opened.table.list(), "list services");
+  if (arguments.dry_run || !wanted.keep.empty()) before = services_of(opened);
   keep_services(wanted.keep, before, wanted.services);
   Outcome outcome{.dry_run = arguments.dry_run,
                   .not_honoured = std::move(wanted.not_honoured),
@@ -121,8 +148,8 @@ int apply(const Arguments& arguments) {
                   .external_names = wanted.external_names};
   const patu::SyncOptions options{.allow_empty = arguments.allow_empty, .dry_run = arguments.dry_run};
   // Nobody else tells patu that the node has got another address since the last time.
-  if (!arguments.dry_run) (void)take(opened.table.refresh_node_addresses(), "apply");
-  outcome.report = take(opened.table.sync(wanted.services, options), "apply");
+  if (!arguments.dry_run) (void)take(opened->table.refresh_node_addresses(), "apply");
+  outcome.report = opened ? take(opened->table.sync(wanted.services, options), "apply") : all_added(wanted.services);
   if (arguments.dry_run) outcome.differences = describe(outcome.report, before, wanted.services);
   return report(arguments, outcome);
 }
@@ -142,20 +169,8 @@ std::vector<patu::Service> choose(const std::vector<patu::Service>& services, co
   return chosen;
 }
 
-// Looking loads nothing: where nothing was ever applied, there is no service. A path that is not there is a mistake.
-std::vector<patu::Service> services_of(const Arguments& arguments) {
-  auto adopted = patu::Datapath::adopt(arguments.datapath);
-  const bool is_absent = !adopted && adopted.error().code() == patu::Errc::not_found;
-  if (is_absent && ::access(arguments.datapath.bpffs.c_str(), F_OK) == 0) {
-    std::fprintf(stderr, "patu-kube: %s\n", adopted.error().to_string().c_str());
-    return {};
-  }
-  const patu::Datapath datapath = take(std::move(adopted), "look at instance '" + arguments.datapath.instance + "'");
-  return take(take(patu::ServiceTable::open(datapath), "open its services").list(), "list services");
-}
-
 int list(const Arguments& arguments) {
-  std::vector<patu::Service> services = services_of(arguments);
+  std::vector<patu::Service> services = services_of(look(arguments));
   std::vector<std::string> missing;
   if (!arguments.names.empty()) services = choose(services, arguments.names, missing);
   say(arguments.json ? json_of(services) : table_of(services));
@@ -166,25 +181,26 @@ int list(const Arguments& arguments) {
 int explain(const Arguments& arguments) {
   std::optional<patu::Netns> from;
   if (!arguments.netns.empty()) from = take(patu::Netns::open(arguments.netns), "open " + arguments.netns);
-  const Opened opened(arguments);
+  const auto opened = look(arguments);
   const Question question{arguments.to, arguments.protocol};
-  const patu::Explanation explanation =
-      take(opened.table.explain(arguments.to, arguments.protocol, from ? &*from : nullptr), "explain");
+  patu::Explanation explanation{.why = "no service is there, because the instance is not loaded"};
+  if (opened)
+    explanation = take(opened->table.explain(arguments.to, arguments.protocol, from ? &*from : nullptr), "explain");
   say(arguments.json ? json_of(question, explanation) : text_of(question, explanation));
   return kDone;
 }
 
 int remove(const Arguments& arguments) {
-  Opened opened(arguments);
+  auto opened = look(arguments);
   Outcome outcome{.dry_run = arguments.dry_run};
   if (arguments.all) {
     const patu::SyncOptions options{.allow_empty = true, .dry_run = arguments.dry_run};
-    outcome.report = take(opened.table.sync({}, options), "delete");
+    if (opened) outcome.report = take(opened->table.sync({}, options), "delete");
   } else {
-    const std::vector<patu::Service> services = take(opened.table.list(), "list services");
+    const std::vector<patu::Service> services = services_of(opened);
     std::vector<std::string> missing;
     for (const patu::Service& service : choose(services, arguments.names, missing)) {
-      if (!arguments.dry_run) take(opened.table.remove(service.name), "delete " + service.name);
+      if (!arguments.dry_run) take(opened->table.remove(service.name), "delete " + service.name);
       outcome.report.removed.push_back(service.name);
     }
     outcome.report.unchanged = services.size() - outcome.report.removed.size();

@@ -12,7 +12,7 @@ Makes Kubernetes' services work on this node, without kube-proxy: the kernel res
                       `kubectl get services,endpointslices -A -o json` prints
                       (also again after an address of the node has changed: node ports and external addresses follow)
       --node NAME         endpoints of this node are local to it (default: the host's name)
-      --dry-run           show what would change, and change no service
+      --dry-run           show what would change, and change nothing
       --allow-empty       also apply a list that has no service, or services and no EndpointSlice at all
       --loopback          node ports also through 127.0.0.1 and ::1, for the node's own processes
       --reserve           bind(2) to a node port fails in the node's namespace (of 127.0.0.1 and ::1 only with --loopback)
@@ -24,7 +24,7 @@ Makes Kubernetes' services work on this node, without kube-proxy: the kernel res
       --netns PATH        as seen from this network namespace, such as /proc/PID/ns/net
   delete NAME…        remove services
   delete --all        remove every service of the instance, whoever made it
-      --dry-run           show what would go, and change no service
+      --dry-run           show what would go, and change nothing
 
 NAME is `namespace/name` for all ports of a Service, or `namespace/name:port` for the one of that name.
 -o json with any command prints JSON for machines.
@@ -34,9 +34,9 @@ NAME is `namespace/name` for all ports of a Service, or `namespace/name:port` fo
   --cgroup DIR        whose processes see the services (default: the root of the cgroup2 hierarchy)
   --max-services N    room for twice as many frontends, if this call makes the instance (default: 4096)
 
-Run it as root in the node's network namespace. An instance that is not there yet is loaded first, by any command but
-list, which then has nothing to show and says so. What was applied stays when the program ends, until it is changed, or the
-node starts again.
+Run it as root in the node's network namespace. apply loads an instance that is not there yet; the other commands and
+--dry-run load nothing, and say that there is no service. What was applied stays when the program ends, until it is changed,
+or the node starts again.
 
 An object that cannot be read is named, and its service stays as it was. A service that patu has no room for, or cannot
 have, is refused by name, and stays as it was.

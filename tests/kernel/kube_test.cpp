@@ -106,7 +106,7 @@ TEST_CASE("list shows what is there as a table and as JSON, and can be asked for
   CHECK(missing.err == "default/none: no such service\n");
 }
 
-TEST_CASE("list loads nothing: without an instance there is no service, and it says why") {
+TEST_CASE("only apply loads: without an instance there is no service, and it says why") {
   const Kube kube;
   const KubeRun none = kube.run("list");
   CHECK(none.status == 0);
@@ -115,6 +115,14 @@ TEST_CASE("list loads nothing: without an instance there is no service, and it s
   CHECK(has(none.err, "patu-kube: adopt data path: instance test is not loaded"));
   CHECK(json::parse(kube.run("list -o json").out) == json::array());
   CHECK(kube.run("list default/web").status == 3);
+  const KubeRun dry = kube.apply(kList, "--dry-run");
+  CHECK(has(dry.out, "+ default/web:http\n"));
+  CHECK(has(dry.out, "would be 14 added, 0 changed, 0 removed, 0 unchanged, 0 refused\n"));
+  CHECK(has(dry.err, "instance test is not loaded"));
+  CHECK(has(kube.run("delete --all --dry-run").out, "would be 0 added, 0 changed, 0 removed"));
+  CHECK(has(kube.run("delete --all").out, "0 added, 0 changed, 0 removed"));
+  CHECK(kube.run("delete default/web").status == 3);
+  CHECK(has(kube.run("explain 10.96.5.13:80").out, "10.96.5.13:80/TCP is untouched"));
   CHECK_FALSE(std::filesystem::exists(bpffs_path() + "/patu"));
   CHECK(kube.run("--bpffs /nowhere list").status == 1);
   CHECK(kube.run("--bpffs /run list").status == 1);
