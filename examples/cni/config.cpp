@@ -77,7 +77,8 @@ void read_bridge(Fields& fields, Config& out) {
   network.duplicate_address_detection = fields.flag("enabledad");
   out.masquerade = fields.flag("ipMasq");
   if (out.masquerade && network.name.size() > kMaxMasqueradedNameBytes) {
-    fields.complain("ipMasq", "needs a network's name of at most 200 bytes");
+    fields.complain("ipMasq",
+                    "needs a network's name of at most " + std::to_string(kMaxMasqueradedNameBytes) + " bytes");
     out.masquerade = false;  // where that is not refused there is nothing to take away
   }
   const std::string backend = fields.text("ipMasqBackend");

@@ -18,8 +18,8 @@ void require_name(const std::string& name, const char* what) {
   // What nft(8) reads back without quotes.
   constexpr std::string_view kAllowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
   if (name.empty() || name.size() > kMaxMasqueradedNameBytes || name.find_first_not_of(kAllowed) != std::string::npos)
-    throw Failure(Code::invalid_config,
-                  std::string(what) + ": 1 to 200 letters, digits, '_', '.' and '-' are needed to masquerade");
+    throw Failure(Code::invalid_config, std::string(what) + ": 1 to " + std::to_string(kMaxMasqueradedNameBytes) +
+                                            " letters, digits, '_', '.' and '-' are needed to masquerade");
 }
 
 MasqueradeTable table_of(const MasqueradedNetwork& network) {

@@ -1,5 +1,6 @@
 // The IPAM role: addresses for another plugin's interfaces, from the instance's leases instead of a directory of files.
 #include <algorithm>
+#include <array>
 
 #include "call.hpp"
 #include "pools.hpp"
@@ -31,11 +32,10 @@ std::optional<Address> find_lease(const std::vector<patu::AddressPool>& pools, c
 }
 
 // The one that the same ADD got before; the requested one; or one from the first pool of the family that has it free.
-Address acquire(std::vector<patu::AddressPool>& pools, const Call& call, bool v4) {
+Address acquire(std::vector<patu::AddressPool>& pools, const Call& call, bool v4, const std::optional<Address>& held) {
   const auto& wanted = call.config.addresses;
   const auto requested = std::find_if(wanted.begin(), wanted.end(), [&](const auto& one) { return one.is_v4() == v4; });
-  if (requested == wanted.end())
-    if (auto held = find_lease(pools, call.id(), v4)) return std::move(*held);
+  if (requested == wanted.end() && held) return *held;
   std::optional<Failure> why;
   for (patu::AddressPool& pool : pools) {
     const patu::Prefix& prefix = pool.subnet().prefix;
@@ -56,20 +56,19 @@ Added add(const Call& call) {
   refuse_requested(config, subnets);
   const auto datapath = expect(patu::Datapath::open(config.datapath), "instance '" + config.datapath.instance + "'");
   auto pools = open_pools(datapath, subnets);
-  // What an ADD before this one leased is not this one's to give back.
-  std::vector<patu::AddressPool*> untouched;
-  for (patu::AddressPool& pool : pools)
-    if (!find_lease(pools, call.id(), pool.subnet().prefix.is_v4())) untouched.push_back(&pool);
+  // By family (v4?): what an ADD before this one leased, which is not this one's to give back.
+  const std::array held{find_lease(pools, call.id(), false), find_lease(pools, call.id(), true)};
   Added added;
   try {
     for (const bool v4 : {true, false}) {
       const auto is_of_family = [&](const patu::AddressPool& pool) { return pool.subnet().prefix.is_v4() == v4; };
       if (std::any_of(pools.begin(), pools.end(), is_of_family))
-        added.result.addresses.push_back(acquire(pools, call, v4));
+        added.result.addresses.push_back(acquire(pools, call, v4, held[v4]));
     }
   } catch (const Failure&) {
     Steps undo;
-    for (patu::AddressPool* pool : untouched) undo.run([&] { expect(pool->release(call.id())); });
+    for (patu::AddressPool& pool : pools)
+      if (!held[pool.subnet().prefix.is_v4()]) undo.run([&] { expect(pool.release(call.id())); });
     throw;
   }
   added.result.routes = config.ipam.routes;

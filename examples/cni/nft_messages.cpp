@@ -31,6 +31,24 @@ Failure refused(const std::string& step, int error) {
   return {patu::Error::from_errno(patu::Errc::io, error, step), "nftables"};
 }
 
+// `on_refusal` is told what is refused before the answer comes.
+std::uint32_t ask_for_generation(const Netlink& netlink, const std::function<void(int error)>& on_refusal) {
+  NftMessages request;
+  request.add(NFT_MSG_GETGEN, 0, "ask for the generation");
+  netlink.send(request.bytes());
+  std::uint32_t generation = 0;
+  netlink.receive([&](const nlmsghdr& answer) {
+    if (!request.number_of(answer)) return false;
+    if (answer.nlmsg_type == NLMSG_ERROR) {
+      on_refusal(error_of(answer));
+      return false;
+    }
+    generation = Attributes(answer, kHeaderBytes).be32(NFTA_GEN_ID);
+    return true;
+  });
+  return generation;
+}
+
 }  // namespace
 
 void NftMessages::append(const void* bytes, std::size_t size) {
@@ -127,17 +145,7 @@ void ask_nft(const Netlink& netlink, const NftMessages& requests,
 }
 
 std::uint32_t nft_generation(const Netlink& netlink) {
-  NftMessages request;
-  request.add(NFT_MSG_GETGEN, 0, "ask for the generation");
-  netlink.send(request.bytes());
-  std::uint32_t generation = 0;
-  netlink.receive([&](const nlmsghdr& answer) {
-    if (!request.number_of(answer)) return false;
-    if (answer.nlmsg_type == NLMSG_ERROR) throw refused(request.step(0), error_of(answer));
-    generation = Attributes(answer, kHeaderBytes).be32(NFTA_GEN_ID);
-    return true;
-  });
-  return generation;
+  return ask_for_generation(netlink, [](int error) { throw refused("ask for the generation", error); });
 }
 
 // A batch with nothing in it changes nothing, takes the lock of all transactions, and is answered only if it is refused: which
@@ -146,16 +154,10 @@ bool is_nft_at(const Netlink& netlink, std::uint32_t generation) {
   NftMessages nothing;
   nothing.begin_batch(generation).end_batch();
   netlink.send(nothing.bytes());
-  NftMessages request;
-  request.add(NFT_MSG_GETGEN, 0, "ask for the generation");
-  netlink.send(request.bytes());
   bool is_at = true;
-  netlink.receive([&](const nlmsghdr& answer) {
-    if (!request.number_of(answer)) return false;
-    if (answer.nlmsg_type != NLMSG_ERROR) return true;
-    if (const int error = error_of(answer); error != ERESTART) throw refused("compare the generation", error);
+  (void)ask_for_generation(netlink, [&](int error) {
+    if (error != ERESTART) throw refused("compare the generation", error);
     is_at = false;
-    return false;
   });
   return is_at;
 }

@@ -42,10 +42,10 @@ TEST_CASE("a pod gets an interface with addresses and routes, and the result tel
   CHECK(result["routes"].dump() == R"([{"dst":"0.0.0.0/0","gw":"10.200.0.1"},{"dst":"::/0","gw":"fd00:200::1"}])");
   CHECK(output_of("sysctl -n net.ipv4.ip_forward net.ipv6.conf.all.forwarding") == "1\n1\n");
   CHECK(output_of("ip -n a -br link show lo").find("UNKNOWN") != std::string::npos);  // up
-  CHECK(count_of(nft_rules(), "masquerade") == 2);
+  CHECK(count_of(ruleset(), "masquerade") == 2);
   lab.pod("b");
   lab.add("b");
-  CHECK(count_of(nft_rules(), "masquerade") == 2);  // never one for a pod
+  CHECK(count_of(ruleset(), "masquerade") == 2);  // never one for a pod
 }
 
 TEST_CASE("every version gets its result") {
@@ -71,7 +71,7 @@ TEST_CASE("the old patu's configuration works") {
   CHECK(result["ips"][0]["version"] == "4");
   CHECK(output_of("bridge -d link show dev " + result["interfaces"][1]["name"].get<std::string>()).find("hairpin on") !=
         std::string::npos);
-  CHECK(nft_rules().empty());
+  CHECK(ruleset().empty());
 }
 
 TEST_CASE("the same ADD again is refused and changes nothing, and so is one into an interface of that name") {

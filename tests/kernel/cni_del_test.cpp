@@ -103,9 +103,9 @@ TEST_CASE("masquerading ends with the last pod, however it went") {
   lab.add("a");
   lab.add("b");
   CHECK(lab.call("DEL", "a").is_done());
-  CHECK(count_of(nft_rules(), "masquerade") == 2);
+  CHECK(count_of(ruleset(), "masquerade") == 2);
   CHECK(lab.call("DEL", "b", "{}", {"CNI_NETNS="}).is_done());
-  CHECK(nft_rules().empty());
+  CHECK(ruleset().empty());
 }
 
 TEST_CASE("networks on one bridge leave each other's pods alone") {

@@ -70,7 +70,7 @@ TEST_CASE("after the first ADD of a node was killed anywhere a GC leaves nothing
   while (call < kMaxCalls && kill_before(node, call, [&] { return lab.call("ADD", "a").is_done(); })) {
     CHECK(lab.call("GC", "", kNothingValid).is_done());
     CHECK_MESSAGE(output_of("ip -o link show type veth").empty(), "call ", call);
-    CHECK_MESSAGE(nft_rules().empty(), "call ", call);
+    CHECK_MESSAGE(ruleset().empty(), "call ", call);
     (void)Datapath::unload(datapath_options(), UnloadMode::force);
     CHECK(output_of("ip link del patux 2>/dev/null").empty());
     call += 37;

@@ -153,7 +153,7 @@ TEST_CASE("32 of it at once attach 32 pods with 32 addresses, and detach them, m
   CHECK(Census::take().attachments == 32);
   CHECK(output_of("for i in $(seq 0 31); do ip -n p$i -4 -o address show dev eth0; done | awk '{ print $4 }' | sort -u "
                   "| wc -l") == "32\n");
-  CHECK(count_of(nft_rules(), "masquerade") == 2);
+  CHECK(count_of(ruleset(), "masquerade") == 2);
   // Half of them go and come again while the others go.
   CHECK(output_of(call + "for i in $(seq 0 2 31); do (call DEL $i; call ADD $i; call DEL $i) & done; "
                          "for i in $(seq 1 2 31); do call DEL $i & done; wait") == "");

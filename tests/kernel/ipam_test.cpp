@@ -151,6 +151,21 @@ TEST_CASE("an address can be asked for, also a reserved one, and again") {
   CHECK(acquired(pool, id("c")) == ip("10.1.0.5"));
 }
 
+TEST_CASE("a range of which every address is reserved is full, and each can be asked for") {
+  const PoolFixture fixture;
+  Subnet subnet{*Prefix::parse("10.1.0.0/29")};
+  for (const char* text : {"10.1.0.2", "10.1.0.3", "10.1.0.4", "10.1.0.5", "10.1.0.6"})
+    subnet.reserved.push_back(ip(text));
+  AddressPool pool = fixture.pool(subnet);
+  for (int i = 0; i < 2; ++i) {
+    const auto none = pool.acquire(id("a"));
+    REQUIRE_FALSE(none);
+    CHECK(none.error().code() == Errc::exhausted);
+  }
+  CHECK(pool.usage()->free == 0);
+  CHECK(*pool.acquire(id("a"), ip("10.1.0.6")) == ip("10.1.0.6"));
+}
+
 TEST_CASE("an address that was just released can be asked for at once") {
   const PoolFixture fixture;
   AddressPool pool = fixture.pool("10.1.0.0/24");

@@ -69,7 +69,7 @@ Answer CniLab::check(const std::string& container, const Json& previous, const s
 bool is_clean() {
   const Census census = Census::take();
   const std::string links = output_of("ip -o link show type veth");
-  const std::string rules = nft_rules();
+  const std::string rules = ruleset();
   CHECK_MESSAGE(census.leases == 0, to_string(census));
   CHECK_MESSAGE(census.attachments == 0, to_string(census));
   CHECK_MESSAGE(census.pods == 0, to_string(census));
@@ -82,7 +82,5 @@ std::string addresses_in(const std::string& pod, const std::string& ifname) {
   return output_of("ip -n " + pod + " -o address show dev " + ifname +
                    " scope global 2>/dev/null | awk '{ printf \"%s%s\", (NR > 1 ? \" \" : \"\"), $4 }'");
 }
-
-std::string nft_rules() { return output_of("nft list ruleset"); }
 
 }  // namespace patu::test

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "egress_lab.hpp"
 #include "json.hpp"
 
 namespace patu::test {
@@ -52,6 +53,5 @@ class CniLab final {
 // Whether the node is as before the first ADD, its bridge and its sysctls apart.
 bool is_clean();
 std::string addresses_in(const std::string& pod, const std::string& ifname = "eth0");
-std::string nft_rules();
 
 }  // namespace patu::test

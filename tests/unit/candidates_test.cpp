@@ -100,6 +100,8 @@ TEST_CASE("subnets from which nothing could be handed out are refused") {
   in.gateway = in.first;
   check_refused(in, "no usable address");
   in.gateway = {};
+  in.reserved = {ip("10.1.0.9")};  // full, and nothing worse
+  CHECK(capacity(completed(in)) == 0);
   in.reserved = {ip("fd00::9")};
   check_refused(in, "reserved address fd00::9 is outside");
   in.reserved = {};
