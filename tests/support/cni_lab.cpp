@@ -13,6 +13,9 @@ CniLab::CniLab() { CHECK(output_of("mkdir -p /run/leases 2>&1").empty()); }
 
 CniLab::~CniLab() {
   (void)Datapath::unload(datapath_options(), UnloadMode::force);
+  // By name: a namespace takes its interfaces along some time after it was deleted, in the midst of the next test.
+  (void)output_of(
+      "for link in $(ip -o link show type veth | sed 's/^[0-9]*: //; s/[@:].*//'); do ip link del $link; done");
   for (const std::string& pod : pods_) (void)output_of("ip netns del " + pod + " 2>&1");
   (void)output_of("(ip link del patux; nft flush ruleset; rm -rf /run/leases) 2>&1");
 }
