@@ -1,6 +1,11 @@
 # Finds and installs what building and running need. To be sourced; the caller has say() and die().
 
-has_header() { echo "#include <$1>" | "${CXX:-c++}" -x c++ -std=c++20 -fsyntax-only - 2>/dev/null; }
+# CXX may be several words, such as "ccache g++".
+has_header() {
+  local command
+  read -ra command <<<"${CXX:-c++}"
+  echo "#include <$1>" | "${command[@]}" -x c++ -std=c++20 -fsyntax-only - 2>/dev/null
+}
 
 # Names the Debian packages of what this machine lacks.
 missing_packages() {
