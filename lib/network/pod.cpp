@@ -8,8 +8,9 @@
 namespace patu::network {
 namespace {
 
-// It is usable at once, or after some microseconds; a pod that takes its address off itself must not hold us up.
-constexpr std::chrono::milliseconds kAddressPatience{1000};
+// It is usable at once, or after some microseconds; where namespaces are torn down meanwhile, when the kernel's worker has had
+// its turn at the rtnl lock. A pod that takes its address off itself must not hold us up for ever.
+constexpr std::chrono::seconds kAddressPatience{10};
 
 // Duplicate address detection waits up to 1 s before its one probe, and 1 s for an answer to it; pods may ask for more probes.
 constexpr std::chrono::seconds kProbePatience{10};
