@@ -2,6 +2,7 @@
 #include "lab.hpp"
 
 #include <net/if.h>
+#include <poll.h>
 
 #include <array>
 #include <fstream>
@@ -22,6 +23,19 @@ constexpr char kBridge[] = "lab";
 void switch_off_bridge_netfilter() {
   for (const char* family : {"ip", "ip6", "arp"})
     std::ofstream("/proc/sys/net/bridge/bridge-nf-call-" + std::string(family) + "tables") << "0\n";
+}
+
+// kernel: a port forwards once a worker has seen its carrier, which waits for others' turn at the rtnl lock; before that every
+// frame is dropped.
+Result<> await_forwarding(const std::string& port) {
+  constexpr char kForwarding = '3';  // BR_STATE_FORWARDING
+  for (int i = 0; i < 20'000; ++i) {
+    char state = 0;
+    std::ifstream("/sys/class/net/" + port + "/brport/state") >> state;
+    if (state == kForwarding) return {};
+    ::poll(nullptr, 0, 1);
+  }
+  return fail(Errc::timed_out, port + " does not forward");
 }
 
 Result<> bring_up_inside(const LabPod& pod) {
@@ -80,6 +94,7 @@ Result<> Lab::add_pod(unsigned number, Attachment attachment) {
   nl::Request up = nl::set_link_up(pod.ifindex);
   PATU_TRY(socket_.call(up), "bring the port up");
   PATU_TRY(bring_up_inside(pod), "inside the pod");
+  PATU_TRY(await_forwarding(pod.port));
   pods_.push_back(std::move(pod));
   return {};
 }
