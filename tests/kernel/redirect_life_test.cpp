@@ -85,6 +85,13 @@ std::string read_blocked(int fd, std::size_t bytes) {
   return got;
 }
 
+// Whether another thread's read has what was there to read, in 10 s.
+bool is_taken(int fd) {
+  pollfd ready{.fd = fd, .events = POLLIN, .revents = 0};
+  for (int i = 0; i < 10'000 && ::poll(&ready, 1, 0) == 1; ++i) std::this_thread::sleep_for(milliseconds(1));
+  return ready.revents == 0;
+}
+
 class BlockedReader final {
  public:
   BlockedReader(int fd, std::size_t bytes) : thread_([this, fd, bytes] { got_ = read_blocked(fd, bytes); }) {}
@@ -369,7 +376,7 @@ TEST_CASE("a reader that blocks is woken by the end, by half a close and by a re
         std::this_thread::sleep_for(milliseconds(5));
         EXPECT(send_all(c.client.get(), "the rest"));
         // A reset throws away what waits: let the reader have it.
-        if (end == End::reset) std::this_thread::sleep_for(milliseconds(20));
+        if (end == End::reset) EXPECT(is_taken(c.server.get()));
         if (end == End::half) {
           EXPECT(::shutdown(c.client.get(), SHUT_WR) == 0);
         } else {
