@@ -15,14 +15,15 @@ What these calls make is in the kernel and stays there when the process ends; th
 on. What is to be gone, is removed by a verb: Network.detach, Network.remove, Services.remove, Datapath.unload.
 
 Handles (Datapath, AddressPool, Network, Services, EventReader, Netns) are context managers and have close(); that ends the handle, and
-nothing in the kernel. A handle may be used by one thread at a time. Every call that fails raises patu.Error. Verbs are
-idempotent, and all or nothing. bindings/c/include/patu/patu.h says more about each call: its errors, and the kernel it needs.
+nothing in the kernel. A handle may be used by one thread at a time, and cannot be copied. Every call that fails raises
+patu.Error. Verbs are idempotent; what makes something is all or nothing. bindings/c/include/patu/patu.h says more about each call: its errors, and the kernel it needs.
 
 The library is found as the dynamic linker finds it: LD_LIBRARY_PATH names a directory that ldconfig does not know.
 """
 
 import ctypes
 import ipaddress
+import os
 from ctypes import POINTER, byref, c_char_p, c_int32, c_size_t, c_uint8, c_uint16, c_uint32, c_uint64, c_void_p
 from dataclasses import dataclass
 from typing import Iterable, Optional, Sequence, Union
@@ -30,6 +31,8 @@ from typing import Iterable, Optional, Sequence, Union
 _library = ctypes.CDLL("libpatu_c.so.0")
 
 # ---- Errors
+
+_INVALID_ARGUMENT = -1
 
 
 class Error(Exception):
@@ -46,6 +49,10 @@ class Error(Exception):
         self.errno = errno
         self.name = _function("patu_status_name", c_char_p, c_int32)(code).decode()
 
+    def __reduce__(self):
+        # For multiprocessing, whose workers send what they raise.
+        return type(self), (self.code, self.errno, str(self))
+
 
 def _function(name, result, *arguments):
     function = getattr(_library, name)
@@ -56,6 +63,9 @@ def _function(name, result, *arguments):
 
 def _call(name, *arguments):
     """A function that may fail; `arguments` are (type, value), without the error at the end."""
+    for kind, value in arguments:
+        if _is_plain(value):
+            _check_kept(value, kind(value).value)
     function = _function(name, c_int32, *(kind for kind, _ in arguments), POINTER(c_void_p))
     error = c_void_p()
     status = function(*(value for _, value in arguments), byref(error))
@@ -67,6 +77,17 @@ def _call(name, *arguments):
     raise Error(status, errno, text)
 
 
+def _is_plain(value):
+    return isinstance(value, bytes) or hasattr(value, "__index__")
+
+
+def _check_kept(given, kept):
+    """ctypes cuts off what of a number has no room, and of a text what follows a zero byte: the call must not be made."""
+    if _is_plain(given) and given != kept:
+        why = f"{given.decode(errors='replace')!r} has a zero byte" if isinstance(given, bytes) else f"{given} is out of range"
+        raise Error(_INVALID_ARGUMENT, 0, why)
+
+
 def _free(name, pointer):
     _function(name, None, c_void_p)(pointer)
 
@@ -74,31 +95,39 @@ def _free(name, pointer):
 # ---- Structs, as the header has them
 
 
-class patu_address(ctypes.Structure):
+class _Struct(ctypes.Structure):
+    """Refuses what would not arrive as it was given."""
+
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+        _check_kept(value, getattr(self, name))
+
+
+class patu_address(_Struct):
     _fields_ = [("bytes", c_uint8 * 16)]
 
 
-class patu_prefix(ctypes.Structure):
+class patu_prefix(_Struct):
     _fields_ = [("network", patu_address), ("length", c_uint32)]
 
 
-class patu_interface_address(ctypes.Structure):
+class patu_interface_address(_Struct):
     _fields_ = [("address", patu_address), ("prefix_length", c_uint32)]
 
 
-class patu_endpoint(ctypes.Structure):
+class patu_endpoint(_Struct):
     _fields_ = [("address", patu_address), ("port", c_uint16)]
 
 
-class patu_mac(ctypes.Structure):
+class patu_mac(_Struct):
     _fields_ = [("bytes", c_uint8 * 6)]
 
 
-class patu_attachment_id(ctypes.Structure):
+class patu_attachment_id(_Struct):
     _fields_ = [("container_id", c_char_p), ("ifname", c_char_p)]
 
 
-class patu_datapath_options(ctypes.Structure):
+class patu_datapath_options(_Struct):
     _fields_ = [
         ("struct_size", c_size_t), ("instance", c_char_p), ("bpffs", c_char_p), ("cgroup", c_char_p), ("flags", c_uint32),
         ("redirect_limit_bytes", c_uint32), ("max_pods", c_uint32), ("max_services", c_uint32),
@@ -106,23 +135,23 @@ class patu_datapath_options(ctypes.Structure):
     ]
 
 
-class patu_program(ctypes.Structure):
+class patu_program(_Struct):
     _fields_ = [("struct_size", c_size_t), ("name", c_char_p), ("id", c_uint32), ("instructions", c_uint32)]
 
 
-class patu_map(ctypes.Structure):
+class patu_map(_Struct):
     _fields_ = [
         ("struct_size", c_size_t), ("name", c_char_p), ("memory_bytes", c_uint64), ("id", c_uint32), ("max_entries", c_uint32),
     ]
 
 
-class patu_feature(ctypes.Structure):
+class patu_feature(_Struct):
     _fields_ = [
         ("struct_size", c_size_t), ("name", c_char_p), ("detail", c_char_p), ("available", c_uint32), ("reserved", c_uint32),
     ]
 
 
-class patu_datapath_state(ctypes.Structure):
+class patu_datapath_state(_Struct):
     _fields_ = [
         ("struct_size", c_size_t), ("directory", c_char_p), ("programs", c_void_p), ("maps", c_void_p), ("features", c_void_p),
         ("cgroup_id", c_uint64), ("socket_redirect_loaded", c_uint32), ("socket_redirect_enabled", c_uint32),
@@ -130,7 +159,7 @@ class patu_datapath_state(ctypes.Structure):
     ]
 
 
-class patu_subnet(ctypes.Structure):
+class patu_subnet(_Struct):
     _fields_ = [
         ("struct_size", c_size_t), ("reserved_addresses", POINTER(patu_address)), ("reserved_address_count", c_size_t),
         ("prefix", patu_prefix), ("gateway", patu_address), ("first", patu_address), ("last", patu_address),
@@ -138,7 +167,7 @@ class patu_subnet(ctypes.Structure):
     ]
 
 
-class patu_route(ctypes.Structure):
+class patu_route(_Struct):
     _fields_ = [
         ("struct_size", c_size_t), ("destination", patu_prefix), ("gateway", patu_address), ("mtu", c_uint32),
         ("advmss", c_uint32), ("priority", c_uint32), ("table", c_uint32), ("flags", c_uint32), ("scope", c_uint32),
@@ -146,15 +175,15 @@ class patu_route(ctypes.Structure):
     ]
 
 
-class patu_pool_usage(ctypes.Structure):
+class patu_pool_usage(_Struct):
     _fields_ = [("capacity", c_uint64), ("leased", c_uint64), ("free", c_uint64)]
 
 
-class patu_lease(ctypes.Structure):
+class patu_lease(_Struct):
     _fields_ = [("struct_size", c_size_t), ("owner", patu_attachment_id), ("acquired_ns", c_uint64), ("address", patu_address)]
 
 
-class patu_network_options(ctypes.Structure):
+class patu_network_options(_Struct):
     _fields_ = [
         ("struct_size", c_size_t), ("bridge", c_char_p), ("subnets", POINTER(patu_subnet)), ("subnet_count", c_size_t),
         ("redirect_excluded_ports", POINTER(c_uint16)), ("redirect_excluded_port_count", c_size_t), ("netns", c_void_p),
@@ -162,14 +191,14 @@ class patu_network_options(ctypes.Structure):
     ]
 
 
-class patu_pod_spec(ctypes.Structure):
+class patu_pod_spec(_Struct):
     _fields_ = [
         ("struct_size", c_size_t), ("id", patu_attachment_id), ("netns", c_void_p), ("addresses", POINTER(patu_address)),
         ("address_count", c_size_t), ("flags", c_uint32), ("mac", patu_mac), ("reserved", c_uint16 * 3),
     ]
 
 
-class patu_attachment(ctypes.Structure):
+class patu_attachment(_Struct):
     _fields_ = [
         ("struct_size", c_size_t), ("id", patu_attachment_id), ("host_ifname", c_char_p),
         ("addresses", POINTER(patu_interface_address)), ("address_count", c_size_t), ("gateways", POINTER(patu_address)),
@@ -178,63 +207,63 @@ class patu_attachment(ctypes.Structure):
     ]
 
 
-class patu_deviation(ctypes.Structure):
+class patu_deviation(_Struct):
     _fields_ = [
         ("struct_size", c_size_t), ("id", patu_attachment_id), ("what", c_char_p), ("destination", POINTER(patu_prefix)),
         ("kind", c_uint32), ("reserved", c_uint32),
     ]
 
 
-class patu_reconcile_report(ctypes.Structure):
+class patu_reconcile_report(_Struct):
     _fields_ = [("struct_size", c_size_t), ("detached", c_void_p), ("released", c_void_p), ("repaired", c_void_p)]
 
 
-class patu_frontend(ctypes.Structure):
+class patu_frontend(_Struct):
     _fields_ = [
         ("endpoint", patu_endpoint), ("protocol", c_uint8), ("kind", c_uint8), ("flags", c_uint32), ("reserved", c_uint32 * 2),
     ]
 
 
-class patu_backend(ctypes.Structure):
+class patu_backend(_Struct):
     _fields_ = [
         ("endpoint", patu_endpoint), ("weight", c_uint16), ("flags", c_uint32), ("state", c_uint8), ("reserved", c_uint8 * 7),
     ]
 
 
-class patu_service(ctypes.Structure):
+class patu_service(_Struct):
     _fields_ = [
         ("struct_size", c_size_t), ("name", c_char_p), ("frontends", POINTER(patu_frontend)), ("frontend_count", c_size_t),
         ("backends", POINTER(patu_backend)), ("backend_count", c_size_t), ("affinity_seconds", c_uint32), ("flags", c_uint32),
     ]
 
 
-class patu_closed_sockets(ctypes.Structure):
+class patu_closed_sockets(_Struct):
     _fields_ = [("closed", c_uint32), ("namespaces", c_uint32), ("unreachable", c_uint32), ("reserved", c_uint32)]
 
 
-class patu_refusal(ctypes.Structure):
+class patu_refusal(_Struct):
     _fields_ = [("struct_size", c_size_t), ("name", c_char_p), ("reason", c_char_p), ("code", c_int32), ("reserved", c_uint32)]
 
 
-class patu_sync_report(ctypes.Structure):
+class patu_sync_report(_Struct):
     _fields_ = [
         ("struct_size", c_size_t), ("added", c_void_p), ("changed", c_void_p), ("removed", c_void_p), ("refused", c_void_p),
         ("unchanged", c_size_t), ("closed", patu_closed_sockets),
     ]
 
 
-class patu_service_stats(ctypes.Structure):
+class patu_service_stats(_Struct):
     _fields_ = [
         ("struct_size", c_size_t), ("name", c_char_p), ("connects", c_uint64), ("refused", c_uint64), ("retries", c_uint64),
         ("affinity_hits", c_uint64),
     ]
 
 
-class patu_gauge(ctypes.Structure):
+class patu_gauge(_Struct):
     _fields_ = [("struct_size", c_size_t), ("name", c_char_p), ("used", c_uint64), ("limit", c_uint64)]
 
 
-class patu_explanation(ctypes.Structure):
+class patu_explanation(_Struct):
     _fields_ = [
         ("struct_size", c_size_t), ("why", c_char_p), ("service", c_char_p), ("frontend", POINTER(patu_frontend)),
         ("candidates", POINTER(patu_backend)), ("candidate_count", c_size_t), ("preferred", POINTER(patu_endpoint)),
@@ -242,7 +271,7 @@ class patu_explanation(ctypes.Structure):
     ]
 
 
-class patu_event(ctypes.Structure):
+class patu_event(_Struct):
     _fields_ = [
         ("struct_size", c_size_t), ("service", c_char_p), ("netns_cookie", c_uint64), ("time_ns", c_uint64),
         ("frontend", patu_frontend), ("kind", c_uint32), ("reserved", c_uint32),
@@ -287,7 +316,10 @@ def _text(value: Optional[bytes]) -> Optional[str]:
 def _array(kind, values):
     """(array, count) for ctypes; the array lives as long as the struct that it is put into."""
     values = list(values)
-    return (kind * len(values))(*values), len(values)
+    array = (kind * len(values))(*values)
+    for given, kept in zip(values, array):
+        _check_kept(given, kept)
+    return array, len(values)
 
 
 def _items(kind, values, result):
@@ -320,6 +352,10 @@ class _Handle:
         pointer, self._pointer = self._pointer, None
         if pointer:
             _free(self._close, pointer)
+
+    def __reduce__(self):
+        # For copy and pickle: two objects would close the same handle.
+        raise TypeError(f"{type(self).__name__} cannot be copied")
 
     def __enter__(self):
         return self
@@ -354,9 +390,9 @@ class Netns(_Handle):
     _close = "patu_netns_close"
 
     @classmethod
-    def of_path(cls, path: str) -> "Netns":
+    def of_path(cls, path: Union[str, os.PathLike]) -> "Netns":
         """/run/netns/NAME or /proc/PID/ns/net."""
-        return cls(_opened("patu_netns_open_path", (c_char_p, path.encode())))
+        return cls(_opened("patu_netns_open_path", (c_char_p, os.fsencode(path))))
 
     @classmethod
     def of_pid(cls, pid: int) -> "Netns":
@@ -432,7 +468,7 @@ class DatapathState:
 
 def _datapath_options(instance, bpffs, cgroup, socket_redirect=False, **numbers):
     """None and 0 have the header's defaults."""
-    texts = [None if text is None else text.encode() for text in (instance, bpffs, cgroup)]
+    texts = [None if text is None else os.fsencode(text) for text in (instance, bpffs, cgroup)]
     return patu_datapath_options(ctypes.sizeof(patu_datapath_options), *texts, int(socket_redirect), **numbers)
 
 
@@ -488,7 +524,7 @@ class Datapath(_Handle):
 
     @classmethod
     def adopt(cls, instance: Optional[str] = None, bpffs: Optional[str] = None) -> "Datapath":
-        """Adopts what is pinned, and loads and changes nothing: NotFound where there is nothing."""
+        """Adopts what is pinned, and loads and changes nothing. Raises Error "not_found" where there is nothing."""
         options = _datapath_options(instance, bpffs, None)
         return cls(_opened("patu_datapath_adopt", (POINTER(patu_datapath_options), byref(options))))
 

@@ -4,9 +4,13 @@
 
 import argparse
 import contextlib
+import copy
 import dataclasses
+import functools
 import ipaddress
 import os
+import pathlib
+import pickle
 import select
 import socket
 import unittest
@@ -64,6 +68,51 @@ class Calls(unittest.TestCase):
         same.close()
         self.assertRaises(ValueError, same.fileno)
         self.assertEqual(self.refused("not_found", patu.Netns.of_path, "/no/such").errno, 2)
+
+    def test_numbers_and_texts_arrive_whole_or_not_at_all(self):
+        front, back = WEB.frontends[0], WEB.backends[0]
+        of_web = functools.partial(dataclasses.replace, WEB)
+        wrong = [
+            lambda: patu.Netns.of_pid(2**32 + os.getpid()),
+            lambda: patu.Netns.of_fd(2**32 + self.netns.fileno()),
+            lambda: patu.Netns.of_path("/proc/self/ns/net\0"),
+            lambda: patu.Datapath.open(**self.options, max_pods=2**32 + 5),
+            lambda: patu.Datapath.unload(self.options["instance"] + "\0", self.options["bpffs"]),
+            lambda: self.datapath.network("pods0", ["10.201.0.0/24", "fd00:201::/64"], mtu=2**32 + 1400),
+            lambda: self.datapath.network("pods1", ["10.205.0.0/24"], redirect_excluded_ports=[22, 70000]),
+            lambda: self.datapath.network("pods1", ["10.205.0.0/24"], redirect_excluded_ports=[-1]),
+            lambda: self.datapath.pool("10.205.0.0/24\0"),
+            lambda: self.network.detach("web-1\0"),
+            lambda: self.services.upsert(of_web(backends=[dataclasses.replace(back, weight=65537)])),
+            lambda: self.services.upsert(of_web(backends=[dataclasses.replace(back, endpoint="10.201.0.2:80\0")])),
+            lambda: self.services.upsert(of_web(affinity_seconds=2**32)),
+            lambda: self.services.upsert(of_web(affinity_seconds=-1)),
+            lambda: self.services.sync([of_web(name="default/web\0", frontends=[front])]),
+            lambda: self.services.remove("default/empty\0"),
+        ]
+        self.services.upsert(EMPTY)
+        for index, call in enumerate(wrong):
+            with self.subTest(index):
+                failure = self.refused("invalid_argument", call)
+                self.assertRegex(str(failure), "is out of range|has a zero byte")
+        self.assertEqual([each.name for each in self.services.list()], [EMPTY.name])
+        self.assertNotIn("pods1", [name for _, name in socket.if_nameindex()])
+
+    def test_paths_are_paths(self):
+        with patu.Netns.of_path(pathlib.Path("/proc/self/ns/net")) as own, patu.Netns.of_path(b"/proc/self/ns/net") as same:
+            self.assertEqual(own.cookie(), same.cookie())
+        patu.Datapath.adopt(self.options["instance"], pathlib.Path(self.options["bpffs"])).close()
+
+    def test_an_error_can_be_sent_to_another_process(self):
+        failure = self.refused("not_found", patu.Netns.of_path, "/no/such")
+        for same in (pickle.loads(pickle.dumps(failure)), copy.copy(failure)):
+            self.assertEqual((type(same), same.code, same.errno, same.name, str(same)),
+                             (patu.Error, failure.code, 2, "not_found", str(failure)))
+
+    def test_a_handle_has_no_copy(self):
+        for of in (copy.copy, copy.deepcopy, pickle.dumps):
+            self.assertRaises(TypeError, of, self.netns)
+        self.assertGreater(self.netns.cookie(), 0)
 
     def test_addresses_are_leased_and_given_back(self):
         ip = ipaddress.ip_address

@@ -15,7 +15,7 @@ import patu
 def layout():
     """What the module has, line by line as in the table."""
     for name, struct in vars(patu).items():
-        if isinstance(struct, type) and issubclass(struct, ctypes.Structure):
+        if name.startswith("patu_") and issubclass(struct, ctypes.Structure):
             yield f"{name} size {ctypes.sizeof(struct)} alignment {ctypes.alignment(struct)}"
             for field, *_ in struct._fields_:
                 yield f"{name}.{field} at {getattr(struct, field).offset} size {getattr(struct, field).size}"
