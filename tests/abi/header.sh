@@ -21,8 +21,7 @@ for compiler in "$@"; do
     "$compiler" "${language[@]}" "${warnings[@]}" -Wpadded -I"$include" -fsyntax-only - || status=1
   [ "${language[1]}" = c ] || continue
   for program in "$directory"/*.c; do
-    # _GNU_SOURCE: the README's program uses Linux.
-    "$compiler" -std=c11 -D_GNU_SOURCE "${warnings[@]}" -I"$include" "$program" "${link[@]}" -o "$directory/program" ||
+    "$compiler" -std=c11 "${warnings[@]}" -I"$include" "$program" "${link[@]}" -o "$directory/program" ||
       { echo "$(basename "$program") does not compile with $compiler"; status=1; }
   done
 done
