@@ -858,6 +858,30 @@ PATU_C_API int32_t patu_event_reader_fd(const patu_event_reader *reader);
 // What there is, perhaps nothing, without waiting. Errors: io. Since 0.1.
 PATU_C_API patu_status patu_event_reader_read(patu_event_reader *reader, patu_events **events, patu_error **err);
 
+// In C++ each field has its place: there is no other way before C++20, and GCC warns of fields that are left out.
+#ifdef __cplusplus
+#undef PATU_DATAPATH_OPTIONS_INIT
+#define PATU_DATAPATH_OPTIONS_INIT \
+  { sizeof(patu_datapath_options), NULL, NULL, NULL, 0, 0, 0, 0, 0, 0 }
+#undef PATU_SUBNET_INIT
+#define PATU_SUBNET_INIT \
+  { sizeof(patu_subnet), NULL, 0, {}, {}, {}, {}, 0 }
+#undef PATU_ROUTE_INIT
+#define PATU_ROUTE_INIT \
+  { sizeof(patu_route), {}, {}, 0, 0, 0, 0, 0, 0, 0 }
+#undef PATU_NETWORK_OPTIONS_INIT
+#define PATU_NETWORK_OPTIONS_INIT \
+  { sizeof(patu_network_options), NULL, NULL, 0, NULL, 0, NULL, 0, 0, NULL, NULL, 0 }
+#undef PATU_POD_SPEC_INIT
+#define PATU_POD_SPEC_INIT                              \
+  {                                                     \
+    sizeof(patu_pod_spec), {}, NULL, NULL, 0, 0, {}, {} \
+  }
+#undef PATU_SERVICE_INIT
+#define PATU_SERVICE_INIT \
+  { sizeof(patu_service), NULL, NULL, 0, NULL, 0, 0, 0 }
+#endif
+
 #ifdef __cplusplus
 }
 #endif
