@@ -3,10 +3,10 @@
 
 #include <array>
 #include <cstring>
-#include <mutex>
 #include <span>
 
 #include "base/try.hpp"
+#include "bpf/silence.hpp"
 
 #include "close.bpf.h"
 #include "pod.bpf.h"
@@ -34,24 +34,6 @@ constexpr const Embedded& embedded(Component component) { return kEmbedded[stati
 
 constexpr std::size_t kLogBytes = 64 * 1024;
 constexpr std::size_t kQuotedLogLines = 4;
-
-// libbpf prints through one function pointer of the whole process. It is borrowed for the moment of a load and given back;
-// the lock keeps two loads of ours from giving back each other's.
-class Silence final {
- public:
-  Silence() : hold_(mutex()), before_(libbpf_set_print(nullptr)) {}
-  ~Silence() { libbpf_set_print(before_); }
-  Silence(const Silence&) = delete;
-  Silence& operator=(const Silence&) = delete;
-
- private:
-  static std::mutex& mutex() {
-    static std::mutex only;
-    return only;
-  }
-  std::lock_guard<std::mutex> hold_;
-  libbpf_print_fn_t before_;
-};
 
 // The end of the verifier's log is where the reason is.
 std::string last_words(const std::vector<char>& log) {

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "base/try.hpp"
+#include "bpf/silence.hpp"
 #include "names.hpp"
 #include "services/stats.hpp"
 
@@ -51,8 +52,11 @@ Result<> EventReader::listen() {
   PATU_TRY_LET(bytes, store_.max_entries(bpf::MapId::events));
   raw_.reserve(bytes / sizeof(patu_event));
   PATU_TRY_LET(events_fd, store_.instance().open_map(bpf::MapId::events));
-  ring_.reset(ring_buffer__new(events_fd, on_event, this, nullptr));
-  if (!ring_) return PATU_FAIL_ERRNO("map the ring buffer of events");
+  {
+    const bpf::Silence silence;
+    ring_.reset(ring_buffer__new(events_fd, on_event, this, nullptr));
+    if (!ring_) return PATU_FAIL_ERRNO("map the ring buffer of events");
+  }
   // Of nobody's time: from a reader that was killed.
   PATU_TRY(drain());
   return want_events(store_, true, kLockPatience);

@@ -1,4 +1,9 @@
 // Structs of older and of newer callers, unknown flags, and what comes back through results.
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <cstring>
 #include <string>
 #include <vector>
@@ -208,6 +213,30 @@ TEST_CASE("an event of a service is read where poll says that there is one") {
   PATU_GOOD(patu_event_reader_read(w.reader, &events, err));
   CHECK(patu_events_count(events) == 0);
   patu_events_free(events);
+}
+
+TEST_CASE("nothing is printed where there are too few descriptors for a reader of events") {
+  World w;
+  patu_event_reader_close(w.reader);
+  w.reader = nullptr;
+  const int printed = ::memfd_create("printed", MFD_CLOEXEC);
+  const int standard_error = ::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  REQUIRE(::dup2(printed, STDERR_FILENO) == STDERR_FILENO);
+  int failures = 0;
+  for (rlim_t limit = 3; limit < 64 && w.reader == nullptr; ++limit) {
+    const rlimit few{limit, before.rlim_max};
+    ::setrlimit(RLIMIT_NOFILE, &few);
+    if (patu_event_reader_open(w.table, &w.reader, nullptr) == PATU_E_IO) ++failures;
+  }
+  ::setrlimit(RLIMIT_NOFILE, &before);
+  ::dup2(standard_error, STDERR_FILENO);
+  CHECK(failures > 3);
+  CHECK(w.reader != nullptr);
+  CHECK(::lseek(printed, 0, SEEK_END) == 0);
+  ::close(standard_error);
+  ::close(printed);
 }
 
 TEST_CASE("a handle serves after the one that it was opened with is closed") {

@@ -77,8 +77,8 @@
 // bridge or pool, by any number of threads and processes at once. Results and errors are constant: read them from anywhere.
 // Functions without a handle may be called from any thread. A call may start threads; they have ended, with all signals blocked
 // in them, when it returns. The calling thread is never moved to another namespace. No callbacks; no global state but a lock,
-// under which libbpf's messages are silenced while programs are loaded: fork(2) is safe between calls, and every descriptor is
-// closed by exec (O_CLOEXEC). Never cancel a thread inside a call.
+// under which libbpf's messages are silenced while programs are loaded or events are opened: fork(2) is safe between calls, and
+// every descriptor is closed by exec (O_CLOEXEC). Never cancel a thread inside a call.
 //
 // UNITS are in the names: _bytes, _seconds, _ns. Ports are in host byte order. Strings are UTF-8, ended by a zero byte.
 //
