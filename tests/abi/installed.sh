@@ -62,8 +62,15 @@ fi
 cat >CMakeLists.txt <<'END'
 cmake_minimum_required(VERSION 3.16)
 project(user C CXX)
-find_package(patu_c REQUIRED)
-find_package(patu REQUIRED)
+# Versions that are asked for: this one, and later ones, which there are not.
+foreach(name patu_c patu)
+  find_package(${name} 99 QUIET)
+  if(${name}_FOUND)
+    message(FATAL_ERROR "${name}: version 99 was found")
+  endif()
+endforeach()
+find_package(patu_c @version@ REQUIRED)
+find_package(patu @version@ EXACT REQUIRED)
 add_executable(by_c c.c)
 target_link_libraries(by_c patu_c::patu_c)
 add_executable(by_static c.c)
@@ -71,6 +78,7 @@ target_link_libraries(by_static patu_c::static)
 add_executable(by_cxx cxx.cpp)
 target_link_libraries(by_cxx patu::patu)
 END
+sed -i "s/@version@/$(pkg-config --modversion "$pc/patu_c.pc")/" CMakeLists.txt
 cmake -S . -B made -DCMAKE_PREFIX_PATH="$place/root$prefix" >made.log 2>&1 && cmake --build made >>made.log 2>&1 ||
   { cat made.log >&2; die "CMake failed"; }
 says "C, CMake" made/by_c
