@@ -226,17 +226,17 @@ PATU_C_API const patu_attachment_id *patu_ids_at(const patu_ids *ids, size_t ind
 // Threads: constant once it is open; any number at once, but for close.
 typedef struct patu_netns patu_netns;
 
-// From a descriptor of the caller's, who keeps it. Errors: invalid_argument (not a network namespace). Since 0.1.
+// From a descriptor of the caller's, who keeps it. Errors: invalid_argument (not a network namespace), io. Since 0.1.
 PATU_C_API patu_status patu_netns_open_fd(int32_t netns_fd, patu_netns **netns, patu_error **err);
 // A path such as /run/netns/NAME or /proc/PID/ns/net. Errors: not_found, permission_denied, invalid_argument (not a network
-// namespace). Since 0.1.
+// namespace), io. Since 0.1.
 PATU_C_API patu_status patu_netns_open_path(const char *path, patu_netns **netns, patu_error **err);
-// Of a process. Errors: not_found, permission_denied, invalid_argument (not positive). Since 0.1.
+// Of a process. Errors: not_found, permission_denied, invalid_argument (not positive), io. Since 0.1.
 PATU_C_API patu_status patu_netns_open_pid(int32_t pid, patu_netns **netns, patu_error **err);
-// Of the calling thread. Since 0.1.
+// Of the calling thread. Errors: io. Since 0.1.
 PATU_C_API patu_status patu_netns_open_current(patu_netns **netns, patu_error **err);
 // A new, empty namespace that lives as long as something holds it; the caller's own stays as it is.
-// Errors: permission_denied (needs CAP_SYS_ADMIN), exhausted. Since 0.1.
+// Errors: permission_denied (needs CAP_SYS_ADMIN), exhausted, io (no descriptor, no thread). Since 0.1.
 PATU_C_API patu_status patu_netns_create(patu_netns **netns, patu_error **err);
 PATU_C_API void patu_netns_close(patu_netns *netns);
 
@@ -245,7 +245,7 @@ PATU_C_API int32_t patu_netns_fd(const patu_netns *netns);
 // 1 if both are the same namespace, else 0. Since 0.1.
 PATU_C_API int32_t patu_netns_same(const patu_netns *a, const patu_netns *b);
 // The number that the kernel gives each namespace once and never again (SO_NETNS_COOKIE).
-// Errors: unsupported (Linux < 5.14), permission_denied (needs CAP_SYS_ADMIN). Kernel: 5.14. Since 0.1.
+// Errors: unsupported (Linux < 5.14), permission_denied (needs CAP_SYS_ADMIN), io. Kernel: 5.14. Since 0.1.
 PATU_C_API patu_status patu_netns_cookie(const patu_netns *netns, uint64_t *cookie, patu_error **err);
 
 // ---- Data path
