@@ -802,6 +802,9 @@ class Network(_Handle):
         if keep is None:
             _call("patu_network_reconcile", self._self, out)
         else:
+            keep = list(keep)
+            if any(isinstance(each, str) for each in keep):
+                raise TypeError("keep is of (container_id, ifname), not of names")
             ids, count = _array(patu_attachment_id, (_id(*each) for each in keep))
             _call("patu_network_reconcile_keep", self._self, (POINTER(patu_attachment_id), ids), (c_size_t, count), out)
         try:

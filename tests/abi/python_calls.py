@@ -153,6 +153,9 @@ class Calls(unittest.TestCase):
         self.assertEqual(self.network.check(), [])
         self.assertEqual(self.network.check("web-1", netns=self.netns), [])
         self.assertEqual(self.network.reconcile(), patu.ReconcileReport([], [], []))
+        for names in (["web-1"], ["db"], "db"):
+            self.assertRaises(TypeError, self.network.reconcile, names)
+        self.assertEqual(self.network.reconcile(keep=[("web-1", "eth0")]), patu.ReconcileReport([], [], []))
         self.assertEqual(self.network.reconcile(keep=[]).detached, [("web-1", "eth0")])
         self.refused("not_found", self.network.find, "web-1")
 
