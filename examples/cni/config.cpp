@@ -103,13 +103,14 @@ void pass_runtime_keys(Fields& fields) {
     fields.pass(key);
 }
 
-// Both spellings: the specification's own tag 1.1.0 has the second one. Always strict: what is not listed is removed.
+// Both spellings: the specification's own tag 1.1.0 has the second one. Always strict: what is not listed is removed. Null is a
+// list of none: libcni writes an empty list of Go's as that, and leaves the keys out where it was given no list.
 std::optional<std::vector<patu::AttachmentId>> read_attachments(const Json& json) {
   std::optional<std::vector<patu::AttachmentId>> out;
   Fields fields(&json, "", Reading::strict);
   for (const char* key : {"cni.dev/valid-attachments", "cni.dev/attachments"}) {
-    if (out || fields.take(key) == nullptr) continue;
-    out.emplace();
+    if ((out && !out->empty()) || !json.contains(key)) continue;
+    if (!out) out.emplace();
     for (Fields& attachment : fields.objects(key)) {
       const std::string container = attachment.text("containerID");
       const std::string ifname = attachment.text("ifname");

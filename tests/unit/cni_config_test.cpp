@@ -220,6 +220,11 @@ TEST_CASE("the list of a GC is read strictly, in both spellings") {
   };
   CHECK_FALSE(attachments("{}"));
   CHECK(attachments(R"({"cni.dev/valid-attachments": []})")->empty());
+  cni::Json null = bridge_json();
+  null["cni.dev/valid-attachments"] = nullptr;  // an empty list, as libcni writes it
+  CHECK(config_of(null, Command::gc).attachments.value().empty());
+  null["cni.dev/attachments"] = cni::Json::parse(R"([{"containerID": "a", "ifname": "eth0"}])");
+  CHECK(config_of(null, Command::gc).attachments->size() == 1);
   for (const char* key : {"cni.dev/valid-attachments", "cni.dev/attachments"}) {
     const auto list = attachments("{\"" + std::string(key) + R"(": [{"containerID": "a", "ifname": "eth0"}]})");
     REQUIRE(list->size() == 1);
