@@ -9,10 +9,19 @@
 namespace cni::bridge {
 namespace {
 
+// Ranges that cannot be are no reason to keep what is there: they count as none.
+patu::Network adopt_to_clear(const patu::Datapath& datapath, const patu::NetworkOptions& options) {
+  auto network = patu::Network::adopt(datapath, options);
+  if (network || network.error().code() != patu::Errc::invalid_argument) return expect(std::move(network));
+  return expect(patu::Network::adopt(
+      datapath,
+      {.bridge = options.bridge, .subnets = {}, .name = options.name, .gateway = false, .default_route = false}));
+}
+
 void detach(const Call& call) {
-  const auto datapath = find_datapath(call.config);
+  const auto datapath = find_datapath_to_clear(call.config);
   if (!datapath) return;
-  auto network = expect(patu::Network::adopt(*datapath, call.config.network));
+  auto network = adopt_to_clear(*datapath, call.config.network);
   expect(network.detach(call.id()));
   stop_masquerading_if_last(network, call.config);
 }
@@ -49,9 +58,9 @@ void gc(const Call& call) {
   const Config& config = call.config;
   Steps steps;
   steps.run([&] {
-    const auto datapath = find_datapath(config);
+    const auto datapath = find_datapath_to_clear(config);
     if (!datapath) return;
-    auto network = expect(patu::Network::adopt(*datapath, config.network));
+    auto network = adopt_to_clear(*datapath, config.network);
     (void)expect(network.reconcile(keep));
     stop_masquerading_if_last(network, config);
   });

@@ -10,6 +10,12 @@ void refuse_own(const Request& request, const patu::Netns& pod) {
                   request.netns);
 }
 
+std::optional<patu::Datapath> found(patu::Result<patu::Datapath>&& datapath, const Config& config) {
+  if (datapath) return std::move(*datapath);
+  if (datapath.error().code() == patu::Errc::not_found) return std::nullopt;
+  throw Failure(datapath.error(), "instance '" + config.datapath.instance + "'");
+}
+
 }  // namespace
 
 bool is_own(const patu::Netns& pod) {
@@ -37,10 +43,13 @@ std::optional<patu::Netns> find_pod(const Request& request) {
 }
 
 std::optional<patu::Datapath> find_datapath(const Config& config) {
+  return found(patu::Datapath::adopt(config.datapath), config);
+}
+
+std::optional<patu::Datapath> find_datapath_to_clear(const Config& config) {
   auto datapath = patu::Datapath::adopt(config.datapath);
-  if (datapath) return std::move(*datapath);
-  if (datapath.error().code() == patu::Errc::not_found) return std::nullopt;
-  throw Failure(datapath.error(), "instance '" + config.datapath.instance + "'");
+  if (!datapath && datapath.error().code() == patu::Errc::invalid_argument) return std::nullopt;
+  return found(std::move(datapath), config);
 }
 
 const std::vector<patu::AttachmentId>& valid_attachments(const Call& call) {

@@ -47,6 +47,8 @@ std::optional<patu::Netns> find_pod(const Request& request);
 
 // The instance, if it is loaded. Throws Failure for one that is there and cannot be adopted.
 std::optional<patu::Datapath> find_datapath(const Config& config);
+// The same for DEL and GC: none also where nothing can have been loaded with such options, as an ADD says.
+std::optional<patu::Datapath> find_datapath_to_clear(const Config& config);
 
 // Whether the pod's namespace is the plugin's, as CNI_NETNS_OVERRIDE allows: nothing foreign may be deleted there.
 bool is_own(const patu::Netns& pod);

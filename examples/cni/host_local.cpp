@@ -15,6 +15,20 @@ std::vector<patu::AddressPool> open_pools(const patu::Datapath& datapath, const 
   return pools;
 }
 
+// What was leased before a range was changed into one that cannot be is somewhere in its subnet.
+std::vector<patu::AddressPool> open_pools_to_clear(const patu::Datapath& datapath,
+                                                   const std::vector<patu::Subnet>& subnets) {
+  std::vector<patu::AddressPool> pools;
+  for (const patu::Subnet& subnet : subnets) {
+    auto pool = patu::AddressPool::open(datapath, subnet);
+    if (!pool && pool.error().code() == patu::Errc::invalid_argument)
+      pool = patu::AddressPool::open(datapath, {.prefix = subnet.prefix});
+    if (!pool && pool.error().code() == patu::Errc::invalid_argument) continue;  // nobody can have one of its addresses
+    pools.push_back(expect(std::move(pool), "range " + subnet.prefix.to_string()));
+  }
+  return pools;
+}
+
 void release_all(std::vector<patu::AddressPool>& pools, const patu::AttachmentId& id) {
   Steps steps;
   for (patu::AddressPool& pool : pools) steps.run([&] { expect(pool.release(id)); });
@@ -80,9 +94,9 @@ void del(const Call& call) {
   const Config& config = call.config;
   Steps steps;
   steps.run([&] {
-    const auto datapath = find_datapath(config);
+    const auto datapath = find_datapath_to_clear(config);
     if (!datapath) return;
-    auto pools = open_pools(*datapath, config.network.subnets);
+    auto pools = open_pools_to_clear(*datapath, config.network.subnets);
     release_all(pools, call.id());
   });
   steps.run([&] { (void)release_legacy(legacy_of(config), call.id()); });
@@ -105,9 +119,9 @@ void gc(const Call& call) {
   const Config& config = call.config;
   Steps steps;
   steps.run([&] {
-    const auto datapath = find_datapath(config);
+    const auto datapath = find_datapath_to_clear(config);
     if (!datapath) return;
-    for (patu::AddressPool& pool : open_pools(*datapath, config.network.subnets))
+    for (patu::AddressPool& pool : open_pools_to_clear(*datapath, config.network.subnets))
       for (const patu::Lease& lease : expect(pool.list()))
         if (std::find(keep.begin(), keep.end(), lease.owner) == keep.end())
           steps.run([&] { expect(pool.release(lease.owner)); });

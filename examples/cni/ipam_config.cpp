@@ -135,7 +135,10 @@ Ipam read_ipam(Fields& config, Fields& runtime) {
     ipam.finish();
     return {};
   }
-  if (type.find('/') != std::string::npos) ipam.complain("type", "'" + type + "' is no name of a plugin");
+  if (type.find('/') != std::string::npos || type == "." || type == "..") {
+    ipam.complain("type", "'" + type + "' is no name of a plugin");
+    return {};  // nobody was asked for an address
+  }
   return {.kind = IpamKind::delegated, .type = std::move(type)};
 }
 

@@ -54,6 +54,44 @@ TEST_CASE("a DEL with a configuration that an ADD refuses takes everything all t
   CHECK(is_clean());
 }
 
+TEST_CASE("a DEL and a GC with ranges, an instance or a plugin that cannot be take what is there") {
+  CniLab lab;
+  lab.pod("a");
+  const std::string list = R"("cni.dev/valid-attachments": [], )";
+  for (const char* command : {"DEL", "GC"})
+    for (const char* ipam : {R"({"ranges": [[{"subnet": "10.200.0.0/24", "rangeStart": "10.9.0.1"}]]})",
+                             R"({"ranges": [[{"subnet": "10.200.0.0/31"}]]})",
+                             R"({"ranges": [[{"subnet": "10.200.0.0/24", "gateway": "10.9.0.1"}]]})",
+                             R"({"ranges": [[{"subnet": "10.200.0.0/24"}, {"subnet": "10.200.0.0/25"}]]})",
+                             R"({"type": "no/plugin"})", R"({"type": ".."})"}) {
+      const std::string wrong = "{" + list + "\"ipam\": " + ipam + "}";
+      CHECK_MESSAGE(lab.call("ADD", "a", wrong).code == 7, ipam);
+      lab.add("a");
+      const Answer done = lab.call(command, "a", wrong);
+      CHECK_MESSAGE(done.is_done(), done.text);
+      CHECK(is_clean());
+    }
+  const std::string nowhere = "{" + list + R"("instance": "no name"})";
+  CHECK(lab.call("ADD", "a", nowhere).code == 7);
+  for (const char* role : {"patu-cni", "host-local"})
+    for (const char* command : {"DEL", "GC"}) CHECK(lab.call_as(role, command, "a", lab.config(nowhere)).text.empty());
+}
+
+TEST_CASE("as host-local a lease goes with a range that cannot be any more") {
+  CniLab lab;
+  lab.role = "host-local";
+  const std::string wrong = R"({"cni.dev/valid-attachments": [],
+      "ipam": {"ranges": [[{"subnet": "10.200.0.0/24", "gateway": "10.9.0.1"}, {"subnet": "10.201.0.0/32"}],
+                          [{"subnet": "fd00:200::/64"}]]}})";
+  for (const char* command : {"DEL", "GC"}) {
+    lab.add("a");
+    CHECK(Census::take().leases == 2);
+    CHECK(lab.call("ADD", "b", wrong).code == 7);
+    CHECK(lab.call(command, "a", wrong).text.empty());
+    CHECK(Census::take().leases == 0);
+  }
+}
+
 TEST_CASE("a DEL after the instance was unloaded takes the interface that is left, if the pod is known to be it") {
   CniLab lab;
   lab.pod("a");
