@@ -22,9 +22,11 @@ bool has_family(const Config& config, bool v4) {
 }
 
 void stop_masquerading_if_last(const patu::Network& network, const Config& config) {
-  if (!config.masquerade || !expect(network.list()).empty()) return;
   MasqueradedNetwork own = masqueraded(config);
+  if (!config.masquerade && !is_masqueraded(own)) return;  // one that is may be of an earlier configuration
+  if (!expect(network.list()).empty()) return;
   stop_masquerading(own);
+  if (!config.masquerade) return;
   // An ADD that came in between found everything in place, and relies on it.
   const auto attached = expect(network.list());
   if (attached.empty()) return;

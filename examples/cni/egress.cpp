@@ -14,10 +14,15 @@ namespace {
 // Each try that fails is a change of nftables that somebody else made.
 constexpr std::chrono::seconds kPatience{10};
 
-void require_name(const std::string& name, const char* what) {
+bool is_name(const std::string& name) {
   // What nft(8) reads back without quotes.
   constexpr std::string_view kAllowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
-  if (name.empty() || name.size() > kMaxMasqueradedNameBytes || name.find_first_not_of(kAllowed) != std::string::npos)
+  return !name.empty() && name.size() <= kMaxMasqueradedNameBytes &&
+         name.find_first_not_of(kAllowed) == std::string::npos;
+}
+
+void require_name(const std::string& name, const char* what) {
+  if (!is_name(name))
     throw Failure(Code::invalid_config, std::string(what) + ": 1 to " + std::to_string(kMaxMasqueradedNameBytes) +
                                             " letters, digits, '_', '.' and '-' are needed to masquerade");
 }
@@ -71,6 +76,16 @@ std::vector<std::string> masquerade_deviations(const MasqueradedNetwork& network
       return wrong.empty() || table.is_at(generation);
     });
   return wrong;
+}
+
+bool is_masqueraded(const MasqueradedNetwork& network) {
+  if (!is_name(network.instance) || !is_name(network.name)) return false;
+  try {
+    return MasqueradeTable(network.instance).has(network.name);
+  } catch (const Failure& failure) {
+    if (failure.code() == Code::kernel_unsupported) return false;
+    throw;
+  }
 }
 
 void stop_masquerading(const MasqueradedNetwork& network) {

@@ -24,6 +24,9 @@ struct MasqueradedNetwork {
 void masquerade(const MasqueradedNetwork& network);
 // Empty if all of it is there as masquerade() left it, else what is missing. Throws Failure.
 std::vector<std::string> masquerade_deviations(const MasqueradedNetwork& network);
+// Whether masquerade() was called for the network and stop_masquerading() not: what an earlier configuration asked for. No where
+// the kernel or a name rules that out. Throws Failure.
+bool is_masqueraded(const MasqueradedNetwork& network);
 // Takes the network's prefixes out, where no other network has the same, and the table with the last of them. Success where
 // there is nothing. Throws Failure.
 void stop_masquerading(const MasqueradedNetwork& network);

@@ -249,6 +249,16 @@ std::vector<std::string> MasqueradeTable::deviations(const std::string& network,
   return look.verdict();
 }
 
+bool MasqueradeTable::has(const std::string& network) const {
+  NftMessages list;
+  list.add(NFT_MSG_GETSET, NLM_F_DUMP, "list the sets").put(NFTA_SET_TABLE, name_);
+  bool found = false;
+  ask_nft(netlink_, list, [&](std::size_t, const Attributes& reply) {
+    found = found || network_of(reply.string(NFTA_SET_NAME)) == network;
+  });
+  return found;
+}
+
 MasqueradeContents MasqueradeTable::read() const {
   MasqueradeContents contents;
   contents.generation = generation();

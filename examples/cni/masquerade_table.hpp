@@ -39,6 +39,8 @@ class MasqueradeTable final {
   // One round trip: everything but other networks' elements. Empty if it is as replace() leaves it; while somebody changes the
   // rule set, it may be found neither as it was nor as it will be. Throws Failure.
   std::vector<std::string> deviations(const std::string& network, const std::vector<AddressRange>& ranges) const;
+  // One round trip: whether there is a record of the network. Throws Failure.
+  bool has(const std::string& network) const;
   // Right if nobody has changed the rule set while it was read, which is_at() and replace() find out. Throws Failure.
   MasqueradeContents read() const;
   // Of the kernel's rule set; and whether it is still of that one, and nobody at work on the next. Throws Failure.

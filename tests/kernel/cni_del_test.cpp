@@ -146,6 +146,22 @@ TEST_CASE("masquerading ends with the last pod, however it went") {
   CHECK(ruleset().empty());
 }
 
+TEST_CASE("masquerading that was switched off in the configuration goes with the last pod, and not before") {
+  CniLab lab;
+  for (const char* name : {"a", "b"}) lab.pod(name);
+  const std::string off = R"({"ipMasq": false, "cni.dev/valid-attachments": []})";
+  for (const char* command : {"DEL", "GC"}) {
+    lab.add("a");
+    // A pod that was promised the masquerading keeps it.
+    lab.add("b", off);
+    CHECK(lab.call("DEL", "b", off).is_done());
+    CHECK(count_of(ruleset(), "masquerade") == 2);
+    CHECK(lab.call(command, "a", off).is_done());
+    CHECK(is_clean());
+    CHECK(lab.call(command, "a", off).text.empty());
+  }
+}
+
 TEST_CASE("networks on one bridge leave each other's pods alone") {
   CniLab lab;
   for (const char* name : {"a", "b"}) lab.pod(name);
