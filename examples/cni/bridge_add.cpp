@@ -86,7 +86,9 @@ Result result_of(const patu::Network& network, const patu::Attachment& made, con
                             .mtu = made.mtu});
   for (std::size_t i = 0; i < made.addresses.size(); ++i) {
     Address address{.address = made.addresses[i], .interface = pod};
-    if (i < made.gateways.size()) address.gateway = made.gateways[i];
+    const auto& unreal = config.unreal_gateways;
+    if (i < made.gateways.size() && std::find(unreal.begin(), unreal.end(), made.gateways[i]) == unreal.end())
+      address.gateway = made.gateways[i];
     out.addresses.push_back(std::move(address));
   }
   out.routes.insert(out.routes.end(), config.network.routes.begin(), config.network.routes.end());

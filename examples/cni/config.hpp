@@ -26,6 +26,8 @@ struct Config {
   // Of this pod: what CNI_ARGS, args.cni and runtimeConfig ask for, the last that speaks counts.
   std::optional<patu::MacAddress> mac = {};
   std::vector<patu::IpAddress> addresses = {};
+  // Of subnets that have none, as another plugin has it: the library wants one. Nobody is told of them.
+  std::vector<patu::IpAddress> unreal_gateways = {};
   std::optional<Result> previous = {};                              // prevResult
   std::optional<std::vector<patu::AttachmentId>> attachments = {};  // GC: the valid ones
 };

@@ -242,6 +242,27 @@ TEST_CASE("another IPAM plugin is asked for addresses, and told where they are n
   CHECK(plugin_log() == "ADD DEL ");
 }
 
+TEST_CASE("where another IPAM plugin names no gateway and the bridge is none, none is made up") {
+  CniLab lab;
+  lab.pod("a");
+  write_plugin("other", R"([ $CNI_COMMAND = ADD ] && echo '{"cniVersion": "1.0.0", "ips": [{"address": "10.205.0.1/24"},
+    {"address": "fd00:205::9/64"}], "routes": [{"dst": "192.0.2.0/24"}, {"dst": "2001:db8::/32"},
+    {"dst": "198.51.100.0/24", "gw": "10.205.0.7"}]}'; exit 0)");
+  const std::string keys = R"({"cniVersion": "1.0.0", "isDefaultGateway": false, "ipam": {"type": "other",
+      "ranges": null, "dataDir": null}})";
+  const Json result = lab.add("a", keys);
+  CHECK(result["ips"].dump() ==
+        R"([{"interface":2,"address":"10.205.0.1/24"},{"interface":2,"address":"fd00:205::9/64"}])");
+  CHECK(addresses_in("a") == "10.205.0.1/24 fd00:205::9/64");
+  const std::string routes = output_of("ip -n a route show; ip -n a -6 route show 2001:db8::/32");
+  CHECK_MESSAGE(routes.find("192.0.2.0/24 dev eth0") != std::string::npos, routes);
+  CHECK_MESSAGE(routes.find("2001:db8::/32 dev eth0") != std::string::npos, routes);
+  CHECK_MESSAGE(routes.find("198.51.100.0/24 via 10.205.0.7") != std::string::npos, routes);
+  CHECK(lab.check("a", result, keys).text.empty());
+  CHECK(lab.call("DEL", "a", keys).is_done());
+  CHECK(is_clean());
+}
+
 TEST_CASE("what the configuration asks for is there") {
   CniLab lab;
   lab.pod("a");
