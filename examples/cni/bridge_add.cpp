@@ -26,7 +26,11 @@ patu::Network open_network(const patu::Datapath& datapath, const Config& config)
 void refuse_existing(const patu::Network& network, const Call& call, const patu::Netns& pod) {
   if (!network.find(call.id())) return;
   const auto deviations = expect(network.check(call.id(), &pod));
-  if (deviations.empty()) refuse(call);
+  // What others may change of a whole one, such as `tuning` its MTU, does not make it half of one.
+  const auto is_others = [](const patu::Deviation& one) {
+    return one.kind == patu::DeviationKind::pod_mtu || one.kind == patu::DeviationKind::pod_route;
+  };
+  if (std::all_of(deviations.begin(), deviations.end(), is_others)) refuse(call);
 }
 
 // Before another plugin is asked: its DEL, which follows a refusal, would give back the address of the pod that is attached. Seen

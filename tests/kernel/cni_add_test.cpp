@@ -82,6 +82,11 @@ TEST_CASE("the same ADD again is refused and changes nothing, and so is one into
   CHECK(lab.call("ADD", "a").code == 103);
   CHECK(Census::take() == before);
   CHECK(addresses_in("a") == "10.200.0.2/24 fd00:200::2/64");
+  // What plugins behind it have changed does not make it another pod, and stays.
+  CHECK(output_of("ip -n a link set eth0 mtu 1400; ip -n a route del default 2>&1").empty());
+  CHECK(lab.call("ADD", "a").code == 103);
+  CHECK(output_of("ip -n a link show dev eth0").find("mtu 1400") != std::string::npos);
+  CHECK(output_of("ip -n a route show default").empty());
   lab.pod("b");
   CHECK(output_of("ip -n b link add eth0 type veth peer name other 2>&1").empty());
   CHECK(lab.call("ADD", "b").code == 103);
