@@ -114,6 +114,16 @@ void look_at_pools(const patu::Datapath& datapath, const patu::Network& network,
   });
 }
 
+// The addresses may outnumber the pods that the instance has room for.
+void look_for_room(const patu::Datapath& datapath, const patu::Network& network, const Config& config) {
+  const auto maps = expect(datapath.status(), "instance '" + config.datapath.instance + "'").maps;
+  const auto attachments =
+      std::find_if(maps.begin(), maps.end(), [](const patu::MapStatus& map) { return map.name == "attachments"; });
+  if (attachments != maps.end() && expect(network.list()).size() >= attachments->max_entries)
+    throw Failure(Code::not_available, "instance '" + config.datapath.instance + "' is full: it was made for " +
+                                           std::to_string(attachments->max_entries) + " pods (maxPods)");
+}
+
 void look_at_instance(const Config& config) {
   auto datapath = patu::Datapath::adopt(config.datapath);
   if (!datapath && datapath.error().code() == patu::Errc::not_found) {
@@ -127,6 +137,7 @@ void look_at_instance(const Config& config) {
   if (network->bridge_ifindex() == 0 && !expect(network->list()).empty())
     throw Failure(Code::limited_connectivity, "bridge " + config.network.bridge.to_string() + " is gone");
   look_at_pools(*datapath, *network, config);
+  look_for_room(*datapath, *network, config);
 }
 
 // Where another plugin gave the addresses: what it said of them is in the chain's result, among what others have added.

@@ -125,6 +125,22 @@ TEST_CASE("a STATUS is 50 when no address is left, and not while a sweep would f
   lab.add("b", one);
 }
 
+TEST_CASE("a STATUS is 50 when the instance has no room for another pod, and not while a sweep would make some") {
+  CniLab lab;
+  const std::string few = R"({"maxPods": 2})";
+  for (const char* name : {"a", "b", "c"}) lab.pod(name);
+  lab.add("a", few);
+  CHECK(lab.call("STATUS", "", few).text.empty());
+  lab.add("b", few);
+  CHECK(lab.call("ADD", "c", few).code == 100);
+  const Answer full = lab.call("STATUS", "", few);
+  CHECK(full.code == 50);
+  CHECK(full.says("2 pods (maxPods)"));
+  CHECK(output_of("ip -n a link del eth0 2>&1").empty());
+  CHECK(lab.call("STATUS", "", few).text.empty());
+  lab.add("c", few);
+}
+
 TEST_CASE("a STATUS is 51 when the data path is gone and pods are attached") {
   CniLab lab;
   lab.pod("a");
