@@ -88,7 +88,7 @@ Arguments parse_arguments(std::string_view text) {
     if (key == "IgnoreUnknown")
       ignore_unknown = parse_bool(pair, value);
     else if (key == "IP")
-      out.ip = parse_value<patu::IpAddress>(pair, value);
+      out.ip = parse_value<patu::IpAddress>(pair, value.substr(0, value.find('/')));  // host-local takes a length too
     else if (key == "MAC")
       out.mac = parse_value<patu::MacAddress>(pair, value);
     else if (!is_about_the_pod(key))

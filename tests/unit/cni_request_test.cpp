@@ -72,6 +72,7 @@ TEST_CASE("CNI_ARGS asks for an address and a MAC, and what is not known is refu
   };
   const auto refusal = [](const std::string& text) { return refused_environment(full("ADD", {"CNI_ARGS=" + text})); };
   CHECK(arguments("IP=10.200.0.7").ip->to_string() == "10.200.0.7");
+  CHECK(arguments("IP=10.200.0.7/24").ip->to_string() == "10.200.0.7");  // host-local takes it, with or without
   CHECK(arguments("MAC=02:00:00:00:00:01;IP=fd00::7").mac->to_string() == "02:00:00:00:00:01");
   CHECK_FALSE(arguments("").ip);
   // Reference: MAC without IgnoreUnknown fails there, as host-local does not know it.
@@ -82,7 +83,7 @@ TEST_CASE("CNI_ARGS asks for an address and a MAC, and what is not known is refu
   CHECK(refusal("IgnoreUnknown=yes").says("neither true nor false"));
   // What Kubernetes' runtimes add.
   CHECK_FALSE(arguments("K8S_POD_NAMESPACE=default;K8S_POD_NAME=web;K8S_POD_INFRA_CONTAINER_ID=1;K8S_POD_UID=2").ip);
-  for (const char* wrong : {"IP", "IP=1=2", "IP=10.200.0", ";", "IP=10.200.0.7/24", "MAC=02:00", "=x"})
+  for (const char* wrong : {"IP", "IP=1=2", "IP=10.200.0", ";", "MAC=02:00", "=x"})
     CHECK_MESSAGE(refusal(wrong).code == 4, wrong);
   CHECK(refusal("MAC=zz").says("'MAC=zz'"));
 }
