@@ -271,7 +271,7 @@ typedef struct patu_datapath_options {
   uint32_t reserved;
 } patu_datapath_options;
 #define PATU_DATAPATH_OPTIONS_INIT \
-  { .struct_size = sizeof(patu_datapath_options) }
+  { sizeof(patu_datapath_options), NULL, NULL, NULL, 0, 0, 0, 0, 0, 0 }
 
 typedef struct patu_datapath patu_datapath;
 
@@ -377,7 +377,7 @@ typedef struct patu_subnet {
   uint32_t reserved;
 } patu_subnet;
 #define PATU_SUBNET_INIT \
-  { .struct_size = sizeof(patu_subnet) }
+  { sizeof(patu_subnet), NULL, 0, {{{0}}, 0}, {{0}}, {{0}}, {{0}}, 0 }
 
 typedef struct patu_lease {
   size_t struct_size;
@@ -460,7 +460,7 @@ typedef struct patu_route {
   uint32_t reserved;
 } patu_route;
 #define PATU_ROUTE_INIT \
-  { .struct_size = sizeof(patu_route) }
+  { sizeof(patu_route), {{{0}}, 0}, {{0}}, 0, 0, 0, 0, 0, 0, 0 }
 
 typedef struct patu_network_options {
   size_t struct_size;
@@ -482,7 +482,7 @@ typedef struct patu_network_options {
   size_t route_count;
 } patu_network_options;
 #define PATU_NETWORK_OPTIONS_INIT \
-  { .struct_size = sizeof(patu_network_options) }
+  { sizeof(patu_network_options), NULL, NULL, 0, NULL, 0, NULL, 0, 0, NULL, NULL, 0 }
 
 #define PATU_POD_SOCKET_REDIRECT 1u  // this or the next; neither: as the network has it
 #define PATU_POD_NO_SOCKET_REDIRECT 2u
@@ -500,8 +500,10 @@ typedef struct patu_pod_spec {
   patu_mac mac;    // all zero: derived from the address
   uint16_t reserved[3];
 } patu_pod_spec;
-#define PATU_POD_SPEC_INIT \
-  { .struct_size = sizeof(patu_pod_spec) }
+#define PATU_POD_SPEC_INIT                                              \
+  {                                                                     \
+    sizeof(patu_pod_spec), {NULL, NULL}, NULL, NULL, 0, 0, {{0}}, { 0 } \
+  }
 
 typedef struct patu_attachment {
   size_t struct_size;
@@ -678,7 +680,7 @@ typedef struct patu_service {
   uint32_t flags;  // PATU_SERVICE_*
 } patu_service;
 #define PATU_SERVICE_INIT \
-  { .struct_size = sizeof(patu_service) }
+  { sizeof(patu_service), NULL, NULL, 0, NULL, 0, 0, 0 }
 
 typedef struct patu_services patu_services;
 PATU_C_API size_t patu_services_count(const patu_services *services);
@@ -857,30 +859,6 @@ PATU_C_API void patu_event_reader_close(patu_event_reader *reader);
 PATU_C_API int32_t patu_event_reader_fd(const patu_event_reader *reader);
 // What there is, perhaps nothing, without waiting. Errors: io. Since 0.1.
 PATU_C_API patu_status patu_event_reader_read(patu_event_reader *reader, patu_events **events, patu_error **err);
-
-// In C++ each field has its place: there is no other way before C++20, and GCC warns of fields that are left out.
-#ifdef __cplusplus
-#undef PATU_DATAPATH_OPTIONS_INIT
-#define PATU_DATAPATH_OPTIONS_INIT \
-  { sizeof(patu_datapath_options), NULL, NULL, NULL, 0, 0, 0, 0, 0, 0 }
-#undef PATU_SUBNET_INIT
-#define PATU_SUBNET_INIT \
-  { sizeof(patu_subnet), NULL, 0, {}, {}, {}, {}, 0 }
-#undef PATU_ROUTE_INIT
-#define PATU_ROUTE_INIT \
-  { sizeof(patu_route), {}, {}, 0, 0, 0, 0, 0, 0, 0 }
-#undef PATU_NETWORK_OPTIONS_INIT
-#define PATU_NETWORK_OPTIONS_INIT \
-  { sizeof(patu_network_options), NULL, NULL, 0, NULL, 0, NULL, 0, 0, NULL, NULL, 0 }
-#undef PATU_POD_SPEC_INIT
-#define PATU_POD_SPEC_INIT                              \
-  {                                                     \
-    sizeof(patu_pod_spec), {}, NULL, NULL, 0, 0, {}, {} \
-  }
-#undef PATU_SERVICE_INIT
-#define PATU_SERVICE_INIT \
-  { sizeof(patu_service), NULL, NULL, 0, NULL, 0, 0, 0 }
-#endif
 
 #ifdef __cplusplus
 }
