@@ -64,8 +64,9 @@ Result<bool> is_elsewhere(Plan& plan, const Port& port) {
   return !peer || peer->peer_ifindex != port.link.ifindex;
 }
 
-// A namespace that has just been given up lives on for a moment: a socket that was closed in it is freed an RCU grace period later.
-constexpr std::chrono::milliseconds kPeerPatience{200};
+// A namespace that has just been given up lives on for a moment: a socket that was closed in it is freed an RCU grace period later,
+// which is tens of milliseconds, and more on a busy machine.
+constexpr std::chrono::milliseconds kPeerPatience{1000};
 constexpr std::chrono::milliseconds kPeerPause{5};
 
 Result<bool> keeps_peer(Node& node, const Port& port) {
