@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "address_text.hpp"
 #include "failure.hpp"
 
 namespace cni {
@@ -67,8 +68,7 @@ bool parse_bool(std::string_view pair, std::string_view value) {
 
 // The value, or a refusal that names the pair.
 template <class T>
-T parse_value(std::string_view pair, std::string_view value) {
-  auto parsed = T::parse(value);
+T value_of(std::string_view pair, patu::Result<T> parsed) {
   if (!parsed) refuse("CNI_ARGS: '" + std::string(pair) + "': " + parsed.error().to_string());
   return *parsed;
 }
@@ -88,9 +88,9 @@ Arguments parse_arguments(std::string_view text) {
     if (key == "IgnoreUnknown")
       ignore_unknown = parse_bool(pair, value);
     else if (key == "IP")
-      out.ip = parse_value<patu::IpAddress>(pair, value.substr(0, value.find('/')));  // host-local takes a length too
+      out.ip = value_of(pair, parse_wanted_address(value));
     else if (key == "MAC")
-      out.mac = parse_value<patu::MacAddress>(pair, value);
+      out.mac = value_of(pair, patu::MacAddress::parse(value));
     else if (!is_about_the_pod(key))
       unknown += (unknown.empty() ? "" : " ") + std::string(pair);
   }

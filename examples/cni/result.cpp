@@ -5,6 +5,8 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "address_text.hpp"
+
 namespace cni {
 namespace {
 
@@ -82,18 +84,12 @@ Json family_to_json(const Result& result, bool v4) {
   return out;
 }
 
-// "10.1.0.5/24". Throws Failure.
+// Throws Failure.
 std::optional<patu::InterfaceAddress> read_address(Fields& fields, std::string_view key) {
   const std::string text = fields.text(key);
-  const std::size_t slash = text.find('/');
-  auto address = patu::IpAddress::parse(std::string_view(text).substr(0, slash));
-  const std::string length = slash == std::string::npos ? "" : text.substr(slash + 1);
-  const bool is_number = !length.empty() && length.size() <= 3 &&
-                         std::all_of(length.begin(), length.end(), [](char c) { return c >= '0' && c <= '9'; });
-  const unsigned bits = is_number ? static_cast<unsigned>(std::stoul(length)) : 129;
-  if (address && bits <= (address->is_v4() ? 32U : 128U)) return patu::InterfaceAddress{*address, bits};
-  fields.complain(key, "'" + text + "' is not an address with the length of its prefix");
-  return std::nullopt;
+  const auto address = parse_interface_address(text);
+  if (!address) fields.complain(key, "'" + text + "' is not an address with the length of its prefix");
+  return address;
 }
 
 Address read_ip(Fields& fields, std::string_view key) {

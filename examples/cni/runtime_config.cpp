@@ -3,14 +3,15 @@
 
 #include <algorithm>
 
+#include "address_text.hpp"
+
 namespace cni {
 namespace {
 
-// "ip" or "ip/prefix": the length is that of the subnet, as host-local has it.
 std::vector<patu::IpAddress> read_addresses(Fields& from) {
   std::vector<patu::IpAddress> out;
   for (const std::string& text : from.texts("ips")) {
-    auto address = patu::IpAddress::parse(std::string_view(text).substr(0, text.find('/')));
+    auto address = parse_wanted_address(text);
     if (address)
       out.push_back(*address);
     else

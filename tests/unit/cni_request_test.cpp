@@ -83,7 +83,8 @@ TEST_CASE("CNI_ARGS asks for an address and a MAC, and what is not known is refu
   CHECK(refusal("IgnoreUnknown=yes").says("neither true nor false"));
   // What Kubernetes' runtimes add.
   CHECK_FALSE(arguments("K8S_POD_NAMESPACE=default;K8S_POD_NAME=web;K8S_POD_INFRA_CONTAINER_ID=1;K8S_POD_UID=2").ip);
-  for (const char* wrong : {"IP", "IP=1=2", "IP=10.200.0", ";", "MAC=02:00", "=x"})
+  for (const char* wrong : {"IP", "IP=1=2", "IP=10.200.0", ";", "IP=10.200.0.7/", "IP=10.200.0.7/33",
+                            "IP=10.200.0.7/2x", "IP=10.200.0.7/-1", "MAC=02:00", "=x"})
     CHECK_MESSAGE(refusal(wrong).code == 4, wrong);
   CHECK(refusal("MAC=zz").says("'MAC=zz'"));
 }
